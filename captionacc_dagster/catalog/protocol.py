@@ -1,0 +1,225 @@
+"""What the pipeline asks of a catalog, whatever stands behind it: SQLite on one machine, Supabase in production.
+
+The catalog is the truth about a video's status. Every change of status is a compare-and-set made by one atomic
+statement, and every method may be called again with the same arguments after a lost reply.
+
+A stage holds the lease of the database it writes while it works:
+
+    stage      lease on                    videos column it moves
+    layout     layout                      status:          uploading|pending|error|active -> processing -> active
+    extents    caption_frame_extents       caption_status:  any -> processing (stays so until captions exist)
+    captions   captions                    caption_status:  any -> processing -> ready
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from gpu_ops.contract import CropInferResult, CropRegion, ExtractResult
+
+
+class Stage(StrEnum):
+    """A part of a video's life that one run carries out."""
+
+    LAYOUT = "layout"
+    EXTENTS = "extents"
+    CAPTIONS = "captions"
+
+    @property
+    def database(self) -> str:
+        """The database whose lease the stage holds."""
+        return {"layout": "layout", "extents": "caption_frame_extents", "captions": "captions"}[self.value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """One row of `videos`. Times are aware datetimes in UTC."""
+
+    id: str
+    tenant_id: str
+    display_path: str
+    storage_key: str
+    status: str  # uploading | pending | processing | active | error
+    created_at: datetime
+    caption_status: str | None = None  # None | processing | ready | error
+    error_message: str | None = None
+    size_bytes: int | None = None
+    content_sha256: str | None = None
+    duration_seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+    video_codec: str | None = None
+    bitrate: int | None = None
+    frame_count: int | None = None
+    current_cropped_frames_version: int | None = None
+    label_counts: Mapping[str, int] | None = None
+    captions_db_key: str | None = None
+    # An approval is a newer layout_approved_at; the crop stage has dealt with it once the second equals the first.
+    layout_approved_at: datetime | None = None
+    layout_approval_processed_at: datetime | None = None
+    # A request for caption OCR (new extents, or an annotator's) is a newer captions_requested_at; likewise.
+    captions_requested_at: datetime | None = None
+    captions_processed_at: datetime | None = None
+    languages: str = ""  # comma-separated BCP 47 hints for OCR; empty: automatic
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CroppedFramesVersion:
+    """One row of `cropped_frames_versions`."""
+
+    video_id: str
+    version: int
+    storage_prefix: str
+    crop_region: CropRegion
+    status: str  # processing | active | archived | failed
+    total_frames: int | None = None
+    chunk_count: int | None = None
+    total_size_bytes: int | None = None
+
+
+class CatalogError(Exception):
+    """The catalog could not do what was asked; the message says why and what to do."""
+
+
+class VideoNotFound(CatalogError):
+    """There is no such video, or it was deleted."""
+
+
+class WorkHeld(CatalogError):
+    """Someone else holds the lease. `holder_run_id` is None when it is an annotator's client lock."""
+
+    def __init__(self, message: str, *, holder_run_id: str | None) -> None:
+        super().__init__(message)
+        self.holder_run_id = holder_run_id
+
+
+class LeaseLost(CatalogError):
+    """A run tried to renew or finish work whose lease is no longer its own."""
+
+
+LEASE_TTL = timedelta(seconds=90)
+
+
+class Catalog(Protocol):
+    """All times are taken from the catalog's own clock."""
+
+    # --- videos
+    def add_video(
+        self,
+        *,
+        video_id: str,
+        tenant_id: str,
+        display_path: str,
+        storage_key: str,
+        size_bytes: int,
+        content_sha256: str | None = None,
+        languages: str = "",
+        status: str = "pending",
+    ) -> Video:
+        """Insert a row, or return the existing one for this video_id."""
+        ...
+
+    def video(self, video_id: str) -> Video:
+        """Raises VideoNotFound."""
+        ...
+
+    def find_by_content(self, tenant_id: str, content_sha256: str) -> Video | None: ...
+
+    def videos(self, *, tenant_id: str | None = None) -> Iterator[Video]:
+        """All that are not deleted, oldest first, read in pages."""
+        ...
+
+    def delete_video(self, video_id: str) -> None:
+        """Mark as deleted: no sensor, run or command touches it from now on."""
+        ...
+
+    def tier(self, tenant_id: str) -> str:
+        """The tenant's tier: free | premium | enterprise; free when unknown."""
+        ...
+
+    # --- what is waiting (every answer is oldest first and at most `limit` long)
+    def waiting_for_layout(self, limit: int) -> Sequence[Video]:
+        """Status `pending`: the upload is complete and nothing has begun."""
+        ...
+
+    def waiting_for_extents(self, limit: int) -> Sequence[Video]:
+        """Status `active` with an approval newer than the one last processed."""
+        ...
+
+    def waiting_for_captions(self, limit: int) -> Sequence[Video]:
+        """A caption request newer than the one last processed, with an active cropped-frames version."""
+        ...
+
+    def stuck(self, older_than: timedelta, limit: int) -> Sequence[Video]:
+        """Status `uploading` or `pending`, created longer than `older_than` ago."""
+        ...
+
+    def held_by_expired_lease(self, limit: int) -> Sequence[tuple[Video, Stage, str]]:
+        """Videos whose stage is `processing` under a server lease that has expired, with the lost holder's run id."""
+        ...
+
+    # --- a stage's work
+    def claim(self, video_id: str, stage: Stage, run_id: str, ttl: timedelta = LEASE_TTL) -> Video:
+        """Take the lease and move the status to `processing`, both or neither. Again by the same run: fine.
+
+        Raises VideoNotFound, or WorkHeld while another live lease exists.
+        """
+        ...
+
+    def renew(self, video_id: str, stage: Stage, run_id: str, ttl: timedelta = LEASE_TTL) -> None:
+        """Push the expiry on. Raises LeaseLost."""
+        ...
+
+    def finish_layout(self, video_id: str, run_id: str, result: ExtractResult) -> None:
+        """Record the facts, status `active`, error cleared, lease released. Raises LeaseLost."""
+        ...
+
+    def reserve_cropped_frames(self, video_id: str, run_id: str, region: CropRegion) -> CroppedFramesVersion:
+        """A new version, never used before, in status `processing`. Raises LeaseLost."""
+        ...
+
+    def finish_extents(
+        self, video_id: str, run_id: str, result: CropInferResult, *, approved_at: datetime | None
+    ) -> None:
+        """Activate result.version (archiving the one before), mark the approval `approved_at` processed, request
+        captions, release the lease. Raises LeaseLost."""
+        ...
+
+    def finish_captions(
+        self, video_id: str, run_id: str, captions_db_key: str, *, requested_at: datetime | None
+    ) -> None:
+        """caption_status `ready`, mark the request processed, release the lease. Raises LeaseLost."""
+        ...
+
+    def fail(self, video_id: str, stage: Stage, run_id: str, message: str) -> bool:
+        """If `run_id` holds the stage: status `error` with the message, reserved versions `failed`, approval or
+        request marked processed (no retry storm), lease released. Otherwise change nothing and return False."""
+        ...
+
+    def release(self, video_id: str, stage: Stage, run_id: str) -> bool:
+        """Give the lease up without touching the status (the run is dead, or ends early). False if not the holder."""
+        ...
+
+    def approve_layout(self, video_id: str) -> Video:
+        """Record a new approval: layout_approved_at becomes now."""
+        ...
+
+    def request_captions(self, video_id: str) -> Video:
+        """Record a new request for caption OCR: captions_requested_at becomes now."""
+        ...
+
+    def retry(self, video_id: str) -> Video:
+        """Put a failed video back: status error -> pending, or caption_status error -> a new request for that stage."""
+        ...
+
+    # --- versions
+    def cropped_frames_versions(self, video_id: str) -> Sequence[CroppedFramesVersion]: ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """For `captionacc doctor`: kind, where, schema version, number of videos. Raises CatalogError."""
+        ...
