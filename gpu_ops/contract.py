@@ -191,6 +191,15 @@ class CaptionOcrRequest:
     languages: Sequence[str] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyRequest:
+    """Decode every chunk of a cropped-frames version and hold it against its manifest."""
+
+    tenant_id: str
+    video_id: str
+    version: int
+
+
 # --- What it answers -----------------------------------------------------------------------------------------------
 
 
@@ -263,6 +272,15 @@ class CaptionOcrBatch:
     warnings: Sequence[str] = field(default=())
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyResult:
+    """`problems` says, a sentence each, what is wrong; empty when every frame is in exactly one decodable chunk."""
+
+    frame_count: int
+    chunk_count: int
+    problems: Sequence[str]
+
+
 # --- How it fails --------------------------------------------------------------------------------------------------
 
 
@@ -294,7 +312,9 @@ class BadRequest(ComputeError):
 
 
 class TimeLimitExceeded(ComputeError):
-    """The work took longer than its time limit and was stopped."""
+    """The work took longer than its time limit and was stopped; another try would take as long."""
+
+    permanent = True
 
 
 class WorkerCrashed(ComputeError):

@@ -1,0 +1,70 @@
+"""What every asset function does around its sentence: hold the work, and end clearly when it cannot."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from captionacc_dagster import runs
+from captionacc_dagster.catalog.lease import HeldWork, held_work
+from captionacc_dagster.catalog.protocol import Catalog, LeaseLost, Stage, VideoNotFound, WorkHeld
+from captionacc_dagster.resources.compute import WorkStopped
+from gpu_ops.contract import ComputeError
+
+# A crashed worker or a busy store may work the next time; what cannot get better is never tried again.
+RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+
+
+@contextmanager
+def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage) -> Generator[HeldWork]:
+    """Hold `stage` of the partition's video. A failure becomes the catalog's message and a dagster.Failure.
+
+    A failure that may pass is left to the retry policy while it has tries left; the last one is recorded.
+    """
+    video_id, run_id = context.partition_key, context.run.run_id
+    runs.note_process(context.instance, run_id)
+    try:
+        with held_work(
+            catalog, video_id, stage, run_id, is_dead=lambda holder: runs.is_dead(context.instance, holder)
+        ) as held:
+            try:
+                yield held
+            except ComputeError as failure:
+                last_try = failure.permanent or context.retry_number >= RETRIES.max_retries
+                if last_try and not isinstance(failure, WorkStopped):
+                    catalog.fail(video_id, stage, run_id, str(failure))
+                raise dg.Failure(str(failure), allow_retries=not last_try) from failure
+    except (WorkHeld, VideoNotFound, LeaseLost) as reason:
+        # Another run won, or the video is gone: nothing is wrong with it, and trying again would not help.
+        raise dg.Failure(f"Nothing done: {reason}", allow_retries=False) from reason
+
+
+def report(
+    context: dg.AssetExecutionContext, results: Mapping[str, Mapping[str, Any]], data_versions: Mapping[str, str]
+) -> Generator[dg.MaterializeResult[Any]]:
+    """Materialize every asset one compute call made, also those the operator did not select."""
+    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    for name, metadata in results.items():
+        version = data_versions[name]
+        if name in selected:
+            yield dg.MaterializeResult(
+                asset_key=name, metadata=metadata, data_version=dg.DataVersion(version)
+            )
+        else:
+            context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=name,
+                    partition=context.partition_key,
+                    metadata=metadata,
+                    tags={"dagster/data_version": version},
+                )
+            )
+
+
+def picture(jpeg: bytes) -> dg.MarkdownMetadataValue:
+    """A JPEG shown in place on the asset's page."""
+    return dg.MetadataValue.md(f"![picture](data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')})")
