@@ -1,4 +1,6 @@
-"""The Definitions that Dagster loads: it only assembles. No connection is opened, no pixel library imported."""
+"""The Definitions that Dagster loads: it only assembles. No connection is opened, no pixel library
+imported.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -24,9 +26,7 @@ ASSETS = [
 JOBS = [jobs.video_initial_processing, jobs.crop_and_infer, jobs.caption_ocr]
 
 
-def build_definitions(
-    settings: Settings, resources: Mapping[str, object] | None = None
-) -> dg.Definitions:
+def build_definitions(settings: Settings, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """The graph for these settings; `resources` replace those of the profile by name."""
     sensors: Iterable[dg.SensorDefinition] = [
         *build_waiting_sensors(settings.sensor_interval_s),
@@ -39,7 +39,9 @@ def build_definitions(
         jobs=JOBS,
         sensors=sensors,
         schedules=[
-            build_recovery_schedule(timedelta(minutes=settings.stuck_after_minutes), settings.stuck_check_minutes)
+            build_recovery_schedule(
+                timedelta(minutes=settings.stuck_after_minutes), settings.stuck_check_minutes
+            )
         ],
         resources={**build_resources(settings), **(resources or {})},
         executor=dg.in_process_executor,

@@ -1,6 +1,7 @@
 """The three jobs of a video's life, and the tags by which the run queue limits and orders them.
 
-Steps of one run share one process: an asset of these jobs waits for compute elsewhere and needs none of its own.
+Steps of one run share one process: an asset of these jobs waits for compute elsewhere and needs none of its
+own.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ caption_ocr = dg.define_asset_job(
     selection=dg.AssetSelection.assets("captions_db", "subtitles"),
     partitions_def=videos,
     tags={"stage": "caption_ocr"},
-    description="New extents or an annotator's request: read each caption, keep what annotators did, export subtitles.",
+    description="New extents or an annotator's request: read the captions, keep what annotators did.",
 )
 
 JOB_OF_STAGE: Mapping[Stage, str] = {
@@ -43,7 +44,9 @@ JOB_OF_STAGE: Mapping[Stage, str] = {
 }
 
 
-def run_tags(video: Video, *, tier: str, trigger: str, waiting_since: datetime, now: datetime) -> dict[str, str]:
+def run_tags(
+    video: Video, *, tier: str, trigger: str, waiting_since: datetime, now: datetime
+) -> dict[str, str]:
     """Who a run is for, why it runs, and how urgent it is. `trigger`: sensor | recovery | cli | …"""
     return {
         "tenant": video.tenant_id,

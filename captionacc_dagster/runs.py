@@ -1,7 +1,8 @@
 """Whether a run is still alive, whoever started it.
 
-Dagster does not notice when a run's process dies together with the process that watched it, and nobody watches the
-runs that the command line carries out itself. So every run that takes a lease notes its machine and process.
+Dagster does not notice when a run's process dies together with the process that watched it, and nobody
+watches the runs that the command line carries out itself. So every run that takes a lease notes its machine
+and process.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def is_dead(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 def report_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """End a run whose process is gone, so that nothing waits for it."""
-    instance.report_run_failed(run, "The process that carried out this run is gone: it was killed or its machine stopped.")
+    instance.report_run_failed(
+        run, "The process that carried out this run is gone: it was killed or its machine stopped."
+    )
 
 
 def _process_exists(pid: int) -> bool:

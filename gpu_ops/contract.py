@@ -1,10 +1,11 @@
 """The doorway between the control plane and the data plane.
 
-Everything both sides must agree on stands here: where an object lies, what a compute function is asked and what it
-answers, and which failures there are. Imports only the standard library, so that a control plane without any
-pixel library can use it.
+Everything both sides must agree on stands here: where an object lies, what a compute function is asked and
+what it answers, and which failures there are. Imports only the standard library, so that a control plane
+without any pixel library can use it.
 
-One time grid: frame index i is the frame on screen at t = i / GRID_HZ seconds after the first displayed frame.
+One time grid: frame index i is the frame on screen at t = i / GRID_HZ seconds after the first displayed
+frame.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any, Literal, Protocol, TypeVar
 GRID_HZ = 10
 FULL_FRAME_RATE = 0.1
 
-# One number a stage, raised whenever the same inputs would give another artifact: Dagster shows what is stale by it.
+# One number a stage, raised whenever the same inputs would give another artifact: Dagster shows what is
+# stale by it.
 CODE_VERSIONS: Mapping[str, str] = {"layout": "1", "extents": "1", "captions": "1"}
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -32,7 +34,9 @@ class InvalidId(ValueError):
 
 
 def checked_id(value: str, kind: str) -> str:
-    """Return `value` if it is a lower-case UUID; raise InvalidId naming `kind` ("tenant", "video") otherwise."""
+    """Return `value` if it is a lower-case UUID; raise InvalidId naming `kind` ("tenant", "video")
+    otherwise.
+    """
     if not _UUID.fullmatch(value):
         raise InvalidId(f"{value!r} is not a {kind} id: expected a lower-case UUID")
     return value
@@ -112,7 +116,9 @@ class VideoKeys:
 
 @dataclass(frozen=True)
 class CropRegion:
-    """A rectangle in fractions of the displayed frame, origin at the TOP left. 0 <= left < right <= 1, likewise top."""
+    """A rectangle in fractions of the displayed frame, origin at the TOP left. 0 <= left < right <= 1,
+    likewise top.
+    """
 
     left: float
     top: float
@@ -126,18 +132,24 @@ class CropRegion:
                 "in fractions of the frame (0 <= left < right <= 1, 0 <= top < bottom <= 1)"
             )
 
+    def __str__(self) -> str:
+        """As `parse` reads it, to a tenth of a per mille."""
+        return f"{self.left:.4f},{self.top:.4f},{self.right:.4f},{self.bottom:.4f}"
+
     @classmethod
     def parse(cls, text: str) -> CropRegion:
         """Read "L,T,R,B". Raises ValueError saying what was expected."""
         try:
             left, top, right, bottom = (float(part) for part in text.split(","))
         except ValueError:
-            raise ValueError(f"{text!r} is not four comma-separated numbers L,T,R,B between 0 and 1") from None
+            raise ValueError(f"{text!r} is not four numbers L,T,R,B between 0 and 1") from None
         return cls(left, top, right, bottom)
 
 
 class Progress(Protocol):
-    """Called by the data plane as work goes on: `done` of `total` units (any unit) of the named step are finished."""
+    """Called by the data plane as work goes on: `done` of `total` units (any unit) of the named step are
+    finished.
+    """
 
     def __call__(self, step: str, done: float, total: float) -> None: ...
 
@@ -146,12 +158,14 @@ def silent(step: str, done: float, total: float) -> None:
     """A Progress that tells nobody."""
 
 
-# --- What a compute function is asked ------------------------------------------------------------------------------
+# --- What a compute function is asked
+# ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractRequest:
-    """Sample full frames, read them, propose a layout. `languages` are BCP 47 hints; empty means automatic."""
+    """Sample full frames, read them, propose a layout. `languages` are BCP 47 hints; empty means automatic.
+    """
 
     video_key: str
     tenant_id: str
@@ -162,7 +176,9 @@ class ExtractRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CropInferRequest:
-    """Crop at 10 Hz into version `version` (reserved by the caller, never used before), infer caption extents."""
+    """Crop at 10 Hz into version `version` (reserved by the caller, never used before), infer caption
+    extents.
+    """
 
     video_key: str
     tenant_id: str
@@ -200,12 +216,15 @@ class VerifyRequest:
     version: int
 
 
-# --- What it answers -----------------------------------------------------------------------------------------------
+# --- What it answers
+# -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractResult:
-    """`region` is None when no captions were found. `preview_jpeg`: sampled frames with boxes and crop region."""
+    """`region` is None when no captions were found. `preview_jpeg`: sampled frames with boxes and crop
+    region.
+    """
 
     frame_count: int
     duration: float
@@ -250,7 +269,8 @@ class CropInferResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOcrResult:
-    """Text of one caption (lines joined with a newline, empty if nothing is legible), confidence 0-1, frames used.
+    """Text of one caption (lines joined with a newline, empty if nothing is legible), confidence 0-1,
+    frames used.
 
     `error` is set, and the text empty, where reading failed: a failure is never an empty caption.
     """
@@ -263,7 +283,9 @@ class CaptionOcrResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOcrBatch:
-    """One result per requested range, in order. `preview_jpeg`: contact sheet of median frames beside their text."""
+    """One result per requested range, in order. `preview_jpeg`: contact sheet of median frames beside their
+    text.
+    """
 
     captions: Sequence[CaptionOcrResult]
     ocr_engine: str
@@ -274,14 +296,17 @@ class CaptionOcrBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyResult:
-    """`problems` says, a sentence each, what is wrong; empty when every frame is in exactly one decodable chunk."""
+    """`problems` says, a sentence each, what is wrong; empty when every frame is in exactly one decodable
+    chunk.
+    """
 
     frame_count: int
     chunk_count: int
     problems: Sequence[str]
 
 
-# --- How it fails --------------------------------------------------------------------------------------------------
+# --- How it fails
+# --------------------------------------------------------------------------------------------------
 
 
 class ComputeError(Exception):
@@ -327,7 +352,8 @@ FAILURES: Mapping[str, type[ComputeError]] = {
 }
 
 
-# --- Crossing a process boundary as JSON ---------------------------------------------------------------------------
+# --- Crossing a process boundary as JSON
+# ---------------------------------------------------------------------------
 
 T = TypeVar("T")
 
@@ -347,8 +373,8 @@ def to_json(value: Any) -> Any:
 
 def from_json(kind: type[T], data: Any) -> T:
     """The inverse of to_json for a dataclass of this module. Unknown fields raise TypeError."""
-    hints = typing.get_type_hints(kind)
-    return kind(**{name: _revive(hints[name], item) if name in hints else item for name, item in data.items()})
+    hints = typing.get_type_hints(kind) return kind(**{name: _revive(hints[name], item) if name in hints
+    else item for name, item in data.items()})
 
 
 def _revive(hint: Any, data: Any) -> Any:

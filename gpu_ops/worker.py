@@ -1,8 +1,9 @@
 """The compute functions in a process of their own: `python -m gpu_ops.worker`, started by the control plane.
 
-A separate process keeps pixels, native crashes and memory away from the run that orders the work. The request arrives
-and progress, log lines and the answer leave through Dagster Pipes. The process lives only as long as the one that
-started it: standard input is a pipe nobody writes to, and its end means the parent is gone.
+A separate process keeps pixels, native crashes and memory away from the run that orders the work. The
+request arrives and progress, log lines and the answer leave through Dagster Pipes. The process lives only
+as long as the one that started it: standard input is a pipe nobody writes to, and its end means the parent
+is gone.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def throttled(report: Callable[[dict[str, Any]], None]) -> contract.Progress:
 
 
 def answer(pipes: PipesContext) -> dict[str, Any]:
-    """Carry out the one request this process was started for; failures become data, never a bare traceback."""
+    """Carry out the one request this process was started for; failures become data."""
     order = pipes.extras
     try:
         function = FUNCTIONS[order["function"]]
@@ -62,19 +63,16 @@ def answer(pipes: PipesContext) -> dict[str, Any]:
         )
         return {"answer": to_json(function.run(bench, from_json(function.request, order["request"])))}
     except ComputeError as failure:
-        return {"failure": {"kind": type(failure).__name__, "message": str(failure)}}
+        return _failure(type(failure), str(failure))
     except MemoryError:
-        return {
-            "failure": {
-                "kind": WorkerCrashed.__name__,
-                "message": "The machine ran out of memory while computing.",
-            }
-        }
+        return _failure(WorkerCrashed, "The machine ran out of memory while computing.")
     except Exception as error:
         pipes.log.error(traceback.format_exc())
-        return {
-            "failure": {"kind": ComputeError.__name__, "message": f"Unexpected {type(error).__name__}: {error}"}
-        }
+        return _failure(ComputeError, f"Unexpected {type(error).__name__}: {error}")
+
+
+def _failure(kind: type[ComputeError], message: str) -> dict[str, Any]:
+    return {"failure": {"kind": kind.__name__, "message": message}}
 
 
 def main() -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
+from captionacc_dagster.artifacts import approved_region
 from captionacc_dagster.assets.work import RETRIES, picture, report, stage_work
 from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.partitions import videos
 from captionacc_dagster.resources.compute import Compute
-from captionacc_dagster.artifacts import approved_region
 from gpu_ops.contract import CODE_VERSIONS, CropInferRequest, CropInferResult
 from gpu_ops.extents import registry
 from gpu_ops.store import ObjectStore

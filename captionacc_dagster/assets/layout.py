@@ -16,7 +16,7 @@ video = dg.AssetSpec(
     group_name="upload",
     kinds={"video"},
     partitions_def=videos,
-    description="The uploaded file, in any container and codec FFmpeg reads. Made by an upload, not by a run.",
+    description="The uploaded file, in any container and codec FFmpeg reads; made by an upload.",
 )
 
 
@@ -40,7 +40,7 @@ video = dg.AssetSpec(
                 "full_frames",
                 [video],
                 {"jpeg"},
-                "Whole frames every ten seconds and their thumbnails, exactly the frames on screen at those times.",
+                "Whole frames every ten seconds, exactly those on screen, and their thumbnails.",
             ),
             (
                 "raw_ocr_db",
@@ -52,8 +52,8 @@ video = dg.AssetSpec(
                 "layout_db",
                 ["raw_ocr_db"],
                 {"sqlite"},
-                "Which boxes are captions, and the proposed crop region, for a person to approve. Labels given by "
-                "annotators and an approved region survive every re-run. Comes with layout-server.db.",
+                "Which boxes are captions, and the proposed crop region, for a person to approve. Annotators' "
+                "labels and an approved region survive every re-run. Comes with layout-server.db.",
             ),
         )
     ],
@@ -97,9 +97,7 @@ def _metadata(result: ExtractResult) -> dict[str, dict[str, Any]]:
         "layout_db": {
             "dagster/row_count": result.ocr_box_count,
             "caption_boxes": result.caption_box_count,
-            "crop_region": "no captions found"
-            if region is None
-            else f"left {region.left:.3f}, top {region.top:.3f}, right {region.right:.3f}, bottom {region.bottom:.3f}",
+            "crop_region": "no captions found" if region is None else str(region),
             "key": result.layout_db_key,
             "layout_server_key": keys.layout_server_db,
             **({"boxes and crop region": picture(result.preview_jpeg)} if result.preview_jpeg else {}),

@@ -44,7 +44,9 @@ def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage
 
 
 def report(
-    context: dg.AssetExecutionContext, results: Mapping[str, Mapping[str, Any]], data_versions: Mapping[str, str]
+    context: dg.AssetExecutionContext,
+    results: Mapping[str, Mapping[str, Any]],
+    data_versions: Mapping[str, str],
 ) -> Generator[dg.MaterializeResult[Any]]:
     """Materialize every asset one compute call made, also those the operator did not select."""
     selected = {key.to_user_string() for key in context.selected_asset_keys}

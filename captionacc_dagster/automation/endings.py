@@ -1,7 +1,7 @@
 """Runs that end badly, and runs that end unseen: the catalog must say so, and no lease may stay behind.
 
-An asset function records its own failures. What it cannot record is its own death: a killed worker, a cancelled run,
-a machine that stopped. These sensors do.
+An asset function records its own failures. What it cannot record is its own death: a killed worker, a
+cancelled run, a machine that stopped. These sensors do.
 """
 
 from __future__ import annotations

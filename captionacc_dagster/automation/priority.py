@@ -1,7 +1,7 @@
 """How urgent a run is: what its tenant pays for, plus how long it has waited.
 
-The run queue orders by `dagster/priority` and re-reads it at every turn, so that raising the tag of a queued run
-moves it forward: a small sensor does that while runs wait.
+The run queue orders by `dagster/priority` and re-reads it at every turn, so that raising the tag of a
+queued run moves it forward: a small sensor does that while runs wait.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def effective_priority(
     cap: float = MOST_POINTS_FOR_AGE,
     aging: bool = True,
 ) -> int:
-    """0-100, truncated to an integer. An unknown tier counts as free; time before `waiting_since` counts as none."""
+    """0-100, truncated to an integer. An unknown tier counts as free; time before `waiting_since` counts as
+    none.
+    """
     start = BASE_BY_TIER.get(tier, BASE_BY_TIER["free"]) if base is None else base
     minutes = max(0.0, (now - waiting_since).total_seconds() / 60)
     points = min(cap, minutes / minutes_per_point) if aging else 0.0
@@ -57,6 +59,8 @@ def build_aging_sensor(interval_seconds: int) -> dg.SensorDefinition:
         description="Raises the priority of queued runs while they wait.",
     )
     def queue_aging(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        return dg.SkipReason(f"{raise_waiting(context.instance, datetime.now(UTC))} queued runs moved forward.")
+        return dg.SkipReason(
+            f"{raise_waiting(context.instance, datetime.now(UTC))} queued runs moved forward."
+        )
 
     return queue_aging

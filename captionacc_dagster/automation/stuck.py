@@ -1,7 +1,7 @@
 """Recovery: every quarter of an hour, look for videos that wait although nothing works on them.
 
-Whatever went wrong before (a lost event, a crash between two statements, a client that never finished its upload),
-each such video is either started again or named with the reason why not.
+Whatever went wrong before (a lost event, a crash between two statements, a client that never finished its
+upload), each such video is either started again or named with the reason why not.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def build_recovery_schedule(stuck_after: timedelta, every_minutes: int) -> dg.Sc
         catalog, store = context.resources.catalog, context.resources.store
         found = recover(catalog, store, context.instance, stuck_after, now)
         reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(found.skipped.values()).items())
-        report = f"{len(found.triggered)} triggered, {len(found.skipped)} skipped" + (f" ({reasons})" if reasons else "")
+        report = f"{len(found.triggered)} triggered, {len(found.skipped)} skipped" + (
+            f" ({reasons})" if reasons else ""
+        )
         context.log.info(report)
         for video_id, reason in found.skipped.items():
             context.log.info(f"{video_id}: {reason}")

@@ -1,7 +1,8 @@
 """Sensors that start what the catalog says is waiting: new videos, approvals, caption OCR requests.
 
-They look at state, not at events, so that a lost tick, a restart or a duplicate changes nothing. A request has a time;
-its run key carries it, so that the same request never starts two runs and a newer one always starts another.
+They look at state, not at events, so that a lost tick, a restart or a duplicate changes nothing. A request
+has a time; its run key carries it, so that the same request never starts two runs and a newer one always
+starts another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
-from captionacc_dagster.jobs import JOB_OF_STAGE, caption_ocr, crop_and_infer, run_tags, video_initial_processing
+from captionacc_dagster.jobs import (
+    JOB_OF_STAGE,
+    caption_ocr,
+    crop_and_infer,
+    run_tags,
+    video_initial_processing,
+)
 from captionacc_dagster.partitions import videos
 
 # Submitting a run takes about half a second, and a tick that outlasts its minute is cut off.
@@ -87,7 +94,9 @@ def build_waiting_sensors(interval_seconds: int) -> list[dg.SensorDefinition]:
         default_status=running,
         description="Videos whose upload is complete: adds the partition and starts the first run.",
     )
-    def new_videos(context: dg.SensorEvaluationContext, catalog: dg.ResourceParam[Catalog]) -> dg.SensorResult:
+    def new_videos(
+        context: dg.SensorEvaluationContext, catalog: dg.ResourceParam[Catalog]
+    ) -> dg.SensorResult:
         found: dict[str, Video] = {}
 
         def waiting(limit: int) -> Sequence[Video]:
@@ -95,7 +104,9 @@ def build_waiting_sensors(interval_seconds: int) -> list[dg.SensorDefinition]:
             found.update({video.id: video for video in rows})
             return rows
 
-        wanted = requests(catalog, context.instance, Stage.LAYOUT, waiting, lambda video: video.layout_requested_at)
+        wanted = requests(
+            catalog, context.instance, Stage.LAYOUT, waiting, lambda video: video.layout_requested_at
+        )
         fresh = [
             found[key]
             for request in wanted
@@ -104,7 +115,9 @@ def build_waiting_sensors(interval_seconds: int) -> list[dg.SensorDefinition]:
         ]
         return dg.SensorResult(
             run_requests=wanted,
-            dynamic_partitions_requests=[videos.build_add_request([video.id for video in fresh])] if fresh else [],
+            dynamic_partitions_requests=[videos.build_add_request([video.id for video in fresh])]
+            if fresh
+            else [],
             asset_events=[upload_event(video) for video in fresh],
         )
 

@@ -1,7 +1,7 @@
 """Holding a stage's lease while the work goes on.
 
-The lease is renewed from a thread at a fraction of its lifetime, so that a run that hangs for a moment keeps it and
-one that dies loses it. A holder known to be dead is not waited for.
+The lease is renewed from a thread at a fraction of its lifetime, so that a run that hangs for a moment keeps
+it and one that dies loses it. A holder known to be dead is not waited for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The graph's resources: the catalog, the object store and compute, opened when a run or a sensor first needs them."""
+"""The graph's resources: the catalog, the object store and compute, opened when a run or a sensor first
+needs them.
+"""
 
 from collections.abc import Mapping
 

@@ -1,8 +1,8 @@
 """Compute as the asset graph sees it: the contract's functions, wherever they run.
 
-`LocalCompute` runs each call in a process of its own on this machine. Progress and log lines arrive in the run while
-it works; a time limit, a cancelled run or a lost lease kills the process with its children; a crash becomes a
-WorkerCrashed that says what happened.
+`LocalCompute` runs each call in a process of its own on this machine. Progress and log lines arrive in the
+run while it works; a time limit, a cancelled run or a lost lease kills the process with its children; a
+crash becomes a WorkerCrashed that says what happened.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class WorkStopped(ComputeError):
 
 
 class Compute(Protocol):
-    """The compute functions. Each raises contract.ComputeError; `stop` set from another thread ends the call."""
+    """The compute functions. Each raises contract.ComputeError; `stop` set from another thread ends the
+    call.
+    """
 
     def extract_frames_and_ocr(
         self, context: Context, request: ExtractRequest, stop: threading.Event
@@ -92,7 +94,9 @@ class LocalCompute:
         self, context: Context, request: CropInferRequest, stop: threading.Event
     ) -> CropInferResult:
         limit = self.settings.time_limit_s(Stage.EXTENTS)
-        return self._call(context, "crop_and_infer_caption_frame_extents", request, CropInferResult, limit, stop)
+        return self._call(
+            context, "crop_and_infer_caption_frame_extents", request, CropInferResult, limit, stop
+        )
 
     def generate_caption_ocr(
         self, context: Context, request: CaptionOcrRequest, stop: threading.Event
@@ -121,7 +125,9 @@ class LocalCompute:
             "store_url": self.settings.store_url,
             "threads": self.settings.threads,
         }
-        op_context = context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context
+        op_context = (
+            context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context
+        )
         with tempfile.TemporaryFile() as errors:
             with dg.open_pipes_session(
                 op_context,
@@ -146,7 +152,7 @@ class LocalCompute:
                             raise WorkStopped("Stopped: this run no longer holds the work on this video.")
                         if time.monotonic() > deadline:
                             raise TimeLimitExceeded(
-                                f"{function} was stopped after its time limit of {limit_seconds:.0f} seconds. "
+                                f"{function} was stopped at its time limit of {limit_seconds:.0f} seconds. "
                                 "Raise the stage's time limit in the settings, or shorten the video."
                             )
                         time.sleep(POLL_SECONDS)

@@ -1,0 +1,116 @@
+"""The databases in the store as the control plane reads and writes them: an approved region, a video's
+captions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gpu_ops.extents.database import StoredExtent
+
+from captionacc_dagster.catalog.protocol import Video
+from gpu_ops import database
+from gpu_ops.captions import database as captions_db
+from gpu_ops.captions.rows import CaptionRow, Merged, merge_extents
+from gpu_ops.contract import BadRequest, CropRegion, MissingObject, VideoKeys
+from gpu_ops.extents import database as extents_db
+from gpu_ops.layout import database as layout_db
+from gpu_ops.store import ObjectStore
+
+VERSION_KEY = "cropped_frames_version"
+
+
+def keys_of(video: Video) -> VideoKeys:
+    """Where the video's artifacts lie."""
+    return VideoKeys(video.tenant_id, video.id)
+
+
+def approved_region(store: ObjectStore, video: Video) -> CropRegion:
+    """The crop region of layout.db, as approved. Raises MissingObject, or BadRequest when there is none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "layout.db"
+        if not database.fetch(store, keys_of(video).layout_db, path):
+            raise MissingObject("This video has no layout yet: run video_initial_processing first.")
+        region = layout_db.read_crop_region(path)
+    if region is None:
+        raise BadRequest(
+            "No captions were found in this video and no crop region was given. If it has captions, approve "
+            "it with a region: captionacc approve VIDEO --region LEFT,TOP,RIGHT,BOTTOM (as fractions)."
+        )
+    return region
+
+
+@dataclass(frozen=True)
+class StoredExtents:
+    """One inference run as the captions stage needs it."""
+
+    extents: Sequence[StoredExtent]
+    cropped_frames_version: int
+
+    @property
+    def frame_count(self) -> int:
+        return self.extents[-1].end_frame_index + 1 if self.extents else 0
+
+
+def read_extents(store: ObjectStore, video: Video) -> StoredExtents:
+    """The video's caption_frame_extents.db. Raises MissingObject."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "caption_frame_extents.db"
+        if not database.fetch(store, keys_of(video).caption_frame_extents_db, path):
+            raise MissingObject(
+                "This video has no caption extents yet: approve its layout, or run crop_and_infer."
+            )
+        return StoredExtents(extents_db.read_extents(path), extents_db.read_cropped_frames_version(path))
+
+
+def merged_captions(store: ObjectStore, video: Video, found: StoredExtents, now: str) -> Merged:
+    """The extents fitted to the captions.db that is in the store at this moment, if any."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "captions.db"
+        database.fetch(store, keys_of(video).captions_db, path)
+        return merge_extents(
+            found.extents,
+            captions_db.read_rows(path),
+            frame_count=found.frame_count,
+            same_frames=captions_db.read_metadata(path).get(VERSION_KEY) == str(found.cropped_frames_version),
+            now=now,
+            seams=captions_db.read_seams(path),
+        )
+
+
+def publish_captions(store: ObjectStore, video: Video, captions: Merged, found: StoredExtents) -> str:
+    """Write captions.db over the one in the store; answers the sha256 of its content."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "captions.db"
+        database.fetch(store, keys_of(video).captions_db, path)
+        captions_db.write_rows(
+            path,
+            captions.rows,
+            seams=captions.seams,
+            metadata={VERSION_KEY: str(found.cropped_frames_version)},
+        )
+        return database.publish(store, keys_of(video).captions_db, path)
+
+
+def read_captions(store: ObjectStore, video: Video) -> list[CaptionRow]:
+    """Every row of the video's captions.db. Raises MissingObject."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "captions.db"
+        if not database.fetch(store, keys_of(video).captions_db, path):
+            raise MissingObject("This video has no captions yet: run caption_ocr first.")
+        return captions_db.read_rows(path)
+
+
+def digest(text: str) -> str:
+    """A data version for text content."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def timestamp() -> str:
+    """Now, as ISO-8601 UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,156 @@
+"""Captions: the extents become rows, each new row is read once, annotators' work stays, subtitles are
+exported.
+"""
+
+from collections.abc import Sequence
+from threading import Event
+from typing import Any
+
+import dagster as dg
+
+from captionacc_dagster import artifacts
+from captionacc_dagster.artifacts import keys_of
+from captionacc_dagster.assets.work import RETRIES, picture, stage_work
+from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
+from captionacc_dagster.partitions import videos
+from captionacc_dagster.resources.compute import Compute
+from gpu_ops.captions import subtitles as formats
+from gpu_ops.captions.rows import CaptionRow, apply_readings, merge_same_text
+from gpu_ops.contract import (
+    CODE_VERSIONS,
+    CaptionOcrBatch,
+    CaptionOcrRequest,
+    CaptionOcrResult,
+    FrameRange,
+)
+from gpu_ops.store import ObjectStore
+
+# So many that one call pays for its start, so few that it ends well within its time limit.
+CAPTIONS_PER_CALL = 200
+
+
+@dg.asset(
+    deps=["cropped_frames", "caption_frame_extents_db"],
+    partitions_def=videos,
+    group_name="captions",
+    kinds={"sqlite"},
+    code_version=CODE_VERSIONS["captions"],
+    retry_policy=RETRIES,
+    description="Every caption with its range and text, for annotators to correct. What they confirmed, "
+    "wrote or noted survives every re-run.",
+)
+def captions_db(
+    context: dg.AssetExecutionContext,
+    catalog: dg.ResourceParam[Catalog],
+    store: dg.ResourceParam[ObjectStore],
+    compute: dg.ResourceParam[Compute],
+) -> dg.MaterializeResult[Any]:
+    with stage_work(context, catalog, Stage.CAPTIONS) as held:
+        video, run_id = held.video, context.run.run_id
+        extents = artifacts.read_extents(store, video)
+        planned = artifacts.merged_captions(store, video, extents, artifacts.timestamp())
+        unread = [row for row in planned.rows if row.needs_reading]
+        batches = _read(context, compute, video, extents.cropped_frames_version, unread, held.lost)
+        readings = {
+            (row.start_frame_index, row.end_frame_index): result
+            for row, result in zip(unread, _results(batches), strict=True)
+        }
+        # Reading took a while: merge into what an annotator may have written meanwhile.
+        now = artifacts.timestamp()
+        latest = artifacts.merged_captions(store, video, extents, now)
+        captions = merge_same_text(apply_readings(latest.rows, readings, now), latest.seams, now)
+        catalog.renew(video.id, Stage.CAPTIONS, run_id)
+        content = artifacts.publish_captions(store, video, captions, extents)
+        key = keys_of(video).captions_db
+        catalog.finish_captions(video.id, run_id, key, requested_at=video.captions_requested_at)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content),
+        metadata={**_counts(captions.rows), "newly_read": len(unread), "key": key, **_pictures(batches)},
+    )
+
+
+@dg.asset(
+    deps=[captions_db],
+    partitions_def=videos,
+    group_name="captions",
+    kinds={"srt"},
+    code_version=CODE_VERSIONS["captions"],
+    retry_policy=RETRIES,
+    description="captions.srt and captions.vtt, with annotators' corrections where there are any.",
+)
+def subtitles(
+    context: dg.AssetExecutionContext,
+    catalog: dg.ResourceParam[Catalog],
+    store: dg.ResourceParam[ObjectStore],
+) -> dg.MaterializeResult[Any]:
+    video = catalog.video(context.partition_key)
+    cues = formats.cues(artifacts.read_captions(store, video), exact_times=True)
+    srt, vtt = formats.to_srt(cues), formats.to_vtt(cues)
+    store.put(keys_of(video).subtitles("srt"), srt.encode())
+    store.put(keys_of(video).subtitles("vtt"), vtt.encode())
+    first = "\n".join(srt.splitlines()[:60])
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(artifacts.digest(srt)),
+        metadata={
+            "dagster/row_count": len(cues),
+            "key": keys_of(video).subtitles("srt"),
+            "beginning": dg.MetadataValue.md(f"```\n{first}\n```"),
+        },
+    )
+
+
+def _read(
+    context: dg.AssetExecutionContext,
+    compute: Compute,
+    video: Video,
+    version: int,
+    rows: Sequence[CaptionRow],
+    stop: Event,
+) -> list[CaptionOcrBatch]:
+    return [
+        compute.generate_caption_ocr(
+            context,
+            CaptionOcrRequest(
+                chunks_prefix=keys_of(video).cropped_frames(version),
+                captions=tuple(
+                    FrameRange(start_frame=row.start_frame_index, end_frame=row.end_frame_index + 1)
+                    for row in rows[first : first + CAPTIONS_PER_CALL]
+                ),
+                languages=tuple(filter(None, video.languages.split(","))),
+            ),
+            stop,
+        )
+        for first in range(0, len(rows), CAPTIONS_PER_CALL)
+    ]
+
+
+def _results(batches: Sequence[CaptionOcrBatch]) -> list[CaptionOcrResult]:
+    return [result for batch in batches for result in batch.captions]
+
+
+def _counts(rows: Sequence[CaptionRow]) -> dict[str, Any]:
+    return {
+        "dagster/row_count": len(rows),
+        "captions": sum(row.is_caption for row in rows),
+        "confirmed": sum(row.state == "confirmed" for row in rows),
+        "gaps": sum(row.state == "gap" for row in rows),
+        "issues": sum(row.state == "issue" for row in rows),
+        "doubtful_texts": sum(row.text_pending for row in rows),
+        "failed_readings": sum(row.ocr_status == "error" for row in rows),
+    }
+
+
+def _pictures(batches: Sequence[CaptionOcrBatch]) -> dict[str, Any]:
+    if not batches:
+        return {}
+    first = batches[0]
+    facts: dict[str, Any] = {
+        "ocr_engine": first.ocr_engine,
+        "ocr_seconds": round(sum(batch.processing_duration_seconds for batch in batches), 2),
+    }
+    warnings = dict.fromkeys(warning for batch in batches for warning in batch.warnings)
+    if warnings:
+        facts["warnings"] = dg.MetadataValue.md("\n\n".join(warnings))
+    if first.preview_jpeg:
+        facts["captions beside their text"] = picture(first.preview_jpeg)
+    return facts
