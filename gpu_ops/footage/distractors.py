@@ -9,13 +9,18 @@ import numpy as np
 from gpu_ops.footage.film import Image, Stamp, Style
 from gpu_ops.footage.lettering import Strip, set_text
 
+_LOGO = Style(size=0.05, outline=0.0, opacity=0.8, align="right", x=0.96, top=0.04)
+_CLOCK = Style(size=0.04, outline=0.002, align="left", x=0.04, top=0.05)
+_TICKER = Style(size=0.035, outline=0.0, align="left", x=0.0, bottom=0.99)
+_SIGN = Style(size=0.08, outline=0.0, colour=(240, 220, 120), x=0.5, top=0.3)
+
 
 @dataclass(frozen=True)
 class Logo:
     """A channel's name that never leaves its corner."""
 
     text: str = "CH 7"
-    style: Style = Style(size=0.05, outline=0.0, opacity=0.8, align="right", x=0.96, top=0.04)
+    style: Style = _LOGO
 
     def stamp(self, width: int, height: int, seed: int) -> Stamp:
         strip = set_text(self.text, self.style, width, height)
@@ -31,7 +36,7 @@ class Clock:
     """A clock that counts seconds from `start_s` after midnight."""
 
     start_s: int = 9 * 3600 + 12 * 60
-    style: Style = Style(size=0.04, outline=0.002, align="left", x=0.04, top=0.05)
+    style: Style = _CLOCK
 
     def stamp(self, width: int, height: int, seed: int) -> Stamp:
         strips: dict[int, Strip] = {}
@@ -52,7 +57,7 @@ class Ticker:
 
     text: str
     speed: float = 0.12
-    style: Style = Style(size=0.035, outline=0.0, align="left", x=0.0, bottom=0.99)
+    style: Style = _TICKER
     bar: float = 0.055
 
     def stamp(self, width: int, height: int, seed: int) -> Stamp:
@@ -69,12 +74,13 @@ class Ticker:
 
 @dataclass(frozen=True)
 class Sign:
-    """A shop sign, poster or name in the scene itself: it drifts across the picture while `start_s` <= t < `end_s`."""
+    """A shop sign, poster or name in the scene itself: it drifts across the picture while `start_s` <= t <
+    `end_s`."""
 
     text: str
     start_s: float
     end_s: float
-    style: Style = Style(size=0.08, outline=0.0, colour=(240, 220, 120), x=0.5, top=0.3)
+    style: Style = _SIGN
     drift: tuple[float, float] = (0.04, 0.01)  # fractions of width and height a second
 
     def stamp(self, width: int, height: int, seed: int) -> Stamp:

@@ -1,7 +1,7 @@
 """What a captioned film is made of, as plain data: the script that `render` turns into a video file.
 
-Tests, the demo and the benchmark all describe their footage in these terms, so that what a film shows, and when, is
-stated once and the ground truth follows from it.
+Tests, the demo and the benchmark all describe their footage in these terms, so that what a film shows, and
+when, is stated once and the ground truth follows from it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Background(Protocol):
     """Something that fills the frame behind captions."""
 
     def painter(self, width: int, height: int, duration: float, seed: int) -> Painter:
-        """Prepare to paint `width` x `height` pictures of a film of `duration` seconds; same seed, same pictures."""
+        """Prepare to paint `width` x `height` pictures of a film of `duration` seconds; same seed, same
+        pictures."""
         ...
 
 
@@ -60,11 +61,13 @@ class Typeface:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How captions look. Lengths called `size`, `outline`, `shadow` and `padding` are fractions of the frame height.
+    """How captions look. Lengths called `size`, `outline`, `shadow` and `padding` are fractions of the frame
+    height.
 
-    A text block hangs from `top` if that is given and otherwise stands on `bottom` (fractions of the frame height,
-    origin at the top); `x` is the fraction of the width that its left edge, centre or right edge (`align`) lies on.
-    Lines with a Chinese, Japanese or Korean character are set in `cjk_typeface` where there is one.
+    A text block hangs from `top` if that is given and otherwise stands on `bottom` (fractions of the frame
+    height, origin at the top); `x` is the fraction of the width that its left edge, centre or right edge
+    (`align`) lies on. Lines with a Chinese, Japanese or Korean character are set in `cjk_typeface` where
+    there is one.
     """
 
     typeface: Typeface = Typeface()
@@ -87,7 +90,8 @@ class Style:
 
 @dataclass(frozen=True)
 class Caption:
-    """Text on the frames with start_s <= t < end_s, t in seconds after the first frame. Lines end with a newline.
+    """Text on the frames with start_s <= t < end_s, t in seconds after the first frame. Lines end with a
+    newline.
 
     Opacity climbs during the first `fade_in_s` and falls during the last `fade_out_s`.
     """
@@ -110,10 +114,11 @@ class Caption:
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """A film to render: `width` x `height` as displayed (even numbers), `fps` frames a second for `duration` seconds.
+    """A film to render: `width` x `height` as displayed (even numbers), `fps` frames a second for `duration`
+    seconds.
 
-    With `variable_rate` frames last one to four times 1/fps, at random, as in screen recordings. `interlaced` takes
-    the odd lines of the background half a frame later, as unprocessed television footage has them.
+    With `variable_rate` frames last one to four times 1/fps, at random, as in screen recordings. `interlaced`
+    takes the odd lines of the background half a frame later, as unprocessed television footage has them.
     """
 
     width: int

@@ -14,12 +14,15 @@ from PIL import ImageDraw, ImageFont
 
 from gpu_ops.footage.film import Colour, Image, Style, Typeface
 
+Coverage = NDArray[np.float32]  # hxw, 0-1
+
 _WIDE = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Set text: `colour` hxwx3 BGR premultiplied by `alpha` hxw (both uint8), its corner at (`left`, `top`) pixels."""
+    """Set text: `colour` hxwx3 BGR premultiplied by `alpha` hxw (both uint8), its corner at (`left`, `top`)
+    pixels."""
 
     left: int
     top: int
@@ -95,23 +98,22 @@ def set_text(text: str, style: Style, width: int, height: int, colour: Colour | 
     size = (block + 2 * margin, advance * (len(lines) - 1) + pixels + descent + 2 * margin)
     share = {"left": 0.0, "center": 0.5, "right": 1.0}[style.align]
 
-    def mask(offset: int, stroke: int) -> NDArray[np.float32]:
+    def mask(offset: int, stroke: int) -> Coverage:
         ink = Picture.new("L", size)
         draw = ImageDraw.Draw(ink)
         for number, (face, line, length) in enumerate(zip(fonts, lines, lengths, strict=True)):
             x = margin + (block - length) * share + offset
             y = margin + pixels + number * advance + offset
             draw.text((x, y), line, fill=255, font=face, anchor="ls", stroke_width=stroke)
-        return np.asarray(ink, np.float32) / 255
+        return (np.asarray(ink, np.float32) / 255).astype(np.float32)
 
     red_green_blue = np.zeros((size[1], size[0], 3), np.float32)
     alpha = np.zeros((size[1], size[0]), np.float32)
 
-    def paint(coverage: NDArray[np.float32], paint_colour: Colour) -> None:
+    def paint(coverage: Coverage, ink: Colour) -> None:
         nonlocal red_green_blue, alpha
-        red_green_blue = red_green_blue * (1 - coverage[..., None]) + coverage[..., None] * np.float32(
-            paint_colour
-        )
+        cover = coverage[..., None]
+        red_green_blue = red_green_blue * (1 - cover) + cover * np.array(ink, np.float32)
         alpha = alpha * (1 - coverage) + coverage
 
     if style.box:

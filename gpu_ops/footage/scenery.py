@@ -1,4 +1,5 @@
-"""Moving backgrounds made from photographs, with the troubles of real footage: motion, cuts, grain, flicker."""
+"""Moving backgrounds made from photographs, with the troubles of real footage: motion, cuts, grain,
+flicker."""
 
 from __future__ import annotations
 
@@ -35,9 +36,10 @@ class Plain:
 class Camera:
     """A camera that pans and zooms over photographs, with cuts between them.
 
-    `pace` scales all motion (0: a still); `shot_s` is the range of shot lengths in seconds; `shake` is the hand-held
-    tremor and `flicker` the brightness swing, both as fractions; `grain` is the noise's standard deviation in grey
-    levels; `passers` soft-edged pieces of other photographs cross the picture at their own speeds.
+    `pace` scales all motion (0: a still); `shot_s` is the range of shot lengths in seconds; `shake` is the
+    hand-held tremor and `flicker` the brightness swing, both as fractions; `grain` is the noise's standard
+    deviation in grey levels; `passers` soft-edged pieces of other photographs cross the picture at their own
+    speeds.
     """
 
     photographs: Sequence[Path | Image]
@@ -71,7 +73,7 @@ class Camera:
                 1 + self.flicker * float(np.sin(time * 5.1) + 0.5 * np.sin(time * 13.7))
             )
             if abs(gain - 1) > 1e-3:
-                image = cv2.convertScaleAbs(image, alpha=gain)
+                image = np.asarray(cv2.convertScaleAbs(image, alpha=gain), np.uint8)
             if grain:
                 grain.add(image, time)
             return image
@@ -118,7 +120,8 @@ def _cover(photograph: Image, width: int, height: int) -> Image:
 
 @dataclass(frozen=True)
 class _Shot:
-    """One uncut stretch. Path points are fractions of the room that the camera has; zooms 0 (wide) to 1 (close)."""
+    """One uncut stretch. Path points are fractions of the room that the camera has; zooms 0 (wide) to 1
+    (close)."""
 
     start: float
     end: float

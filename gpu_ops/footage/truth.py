@@ -1,4 +1,5 @@
-"""Ground truth of a rendered film, as JSON: which text stood on screen from when to when, by the file's own clock."""
+"""Ground truth of a rendered film, as JSON: which text stood on screen from when to when, by the file's own
+clock."""
 
 from __future__ import annotations
 
@@ -33,11 +34,12 @@ def ground_truth(
 ) -> dict[str, Any]:
     """What is on screen when.
 
-    `frame_times` are the times the film was drawn for, `pts` the same frames' presentation times in the file (s),
-    `end_s` when the last of them leaves the screen (same clock as `pts`), `boxes` the captions' ink in pixels of a
-    frame of `size` (width, height). The answer's times are seconds after the first frame: `start_s` of the first
-    frame that shows the caption, `end_s` of the first that does not. `first_frame_10hz` and `last_frame_10hz` are
-    the first and last grid index at which it is on screen. Captions that no frame shows are left out.
+    `frame_times` are the times the film was drawn for, `pts` the same frames' presentation times in the file
+    (s), `end_s` when the last of them leaves the screen (same clock as `pts`), `boxes` the captions' ink in
+    pixels of a frame of `size` (width, height). The answer's times are seconds after the first frame:
+    `start_s` of the first frame that shows the caption, `end_s` of the first that does not.
+    `first_frame_10hz` and `last_frame_10hz` are the first and last grid index at which it is on screen.
+    Captions that no frame shows are left out.
     """
     leaves = [*pts[1:], end_s]
     listed: list[dict[str, Any]] = []
@@ -76,7 +78,8 @@ def ground_truth(
 
 
 def _union(boxes: Sequence[Sequence[float]]) -> list[float] | None:
-    """The smallest rectangle around all captions: left, top, right, bottom in fractions, origin at the top left."""
+    """The smallest rectangle around all captions: left, top, right, bottom in fractions, origin at the top
+    left."""
     if not boxes:
         return None
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
