@@ -13,7 +13,6 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from captionacc_dagster.catalog.protocol import Stage
 from gpu_ops.contract import checked_id
 
 DEFAULT_TENANT_ID = "00000000-0000-0000-0000-000000000001"
@@ -97,12 +96,12 @@ class Settings(BaseSettings):
         """DAGSTER_HOME where set, so that `dagster dev` and `captionacc` share one instance."""
         return self.dagster_home_override or self.home / "dagster"
 
-    def time_limit_s(self, stage: Stage) -> float:
-        """Seconds one compute call of `stage` may take."""
+    def time_limit_s(self, stage: str) -> float:
+        """Seconds one compute call of a catalog.protocol.Stage may take."""
         return {
-            Stage.LAYOUT: self.layout_time_limit_s,
-            Stage.EXTENTS: self.extents_time_limit_s,
-            Stage.CAPTIONS: self.captions_time_limit_s,
+            "layout": self.layout_time_limit_s,
+            "extents": self.extents_time_limit_s,
+            "captions": self.captions_time_limit_s,
         }[stage]
 
     def missing_for_cloud(self) -> list[str]:

@@ -1,14 +1,18 @@
-"""What the pipeline asks of a catalog, whatever stands behind it: SQLite on one machine, Supabase in production.
+"""What the pipeline asks of a catalog, whatever stands behind it: SQLite on one machine, Supabase in
+production.
 
-The catalog is the truth about a video's status. Every change of status is a compare-and-set made by one atomic
-statement, and every method may be called again with the same arguments after a lost reply.
+The catalog is the truth about a video's status. Every change of status is a compare-and-set made in one
+transaction, and every method may be called again with the same arguments after a lost reply.
 
 A stage holds the lease of the database it writes while it works:
 
-    stage      lease on                    videos column it moves
-    layout     layout                      status:          uploading|pending|error|active -> processing -> active
-    extents    caption_frame_extents       caption_status:  any -> processing (stays so until captions exist)
-    captions   captions                    caption_status:  any -> processing -> ready
+    stage      lease on                 videos column it moves
+    layout     layout                   status: uploading|pending|error|active -> processing -> active
+    extents    caption_frame_extents    caption_status: any -> processing (stays so until captions exist)
+    captions   captions                 caption_status: any -> processing -> ready
+
+An annotator's client lock on a database always wins: it needs nobody's leave, and the run that held the lease
+learns of it from LeaseLost.
 """
 
 from __future__ import annotations
@@ -45,8 +49,10 @@ class Video:
     storage_key: str
     status: str  # uploading | pending | processing | active | error
     created_at: datetime
+    layout_requested_at: datetime  # when it was added, or the last `retry` of its layout
     caption_status: str | None = None  # None | processing | ready | error
     error_message: str | None = None
+    failed_stage: str | None = None  # the Stage that error_message is about
     size_bytes: int | None = None
     content_sha256: str | None = None
     duration_seconds: float | None = None
@@ -58,7 +64,7 @@ class Video:
     current_cropped_frames_version: int | None = None
     label_counts: Mapping[str, int] | None = None
     captions_db_key: str | None = None
-    # An approval is a newer layout_approved_at; the crop stage has dealt with it once the second equals the first.
+    # An approval is a newer layout_approved_at; the crop stage has dealt with it once the second equals it.
     layout_approved_at: datetime | None = None
     layout_approval_processed_at: datetime | None = None
     # A request for caption OCR (new extents, or an annotator's) is a newer captions_requested_at; likewise.
@@ -121,7 +127,10 @@ class Catalog(Protocol):
         languages: str = "",
         status: str = "pending",
     ) -> Video:
-        """Insert a row, or return the existing one for this video_id."""
+        """Insert a row, or return the existing one for this video_id; a deleted one begins anew.
+
+        Raises CatalogError if the id is another tenant's.
+        """
         ...
 
     def video(self, video_id: str) -> Video:
@@ -144,15 +153,17 @@ class Catalog(Protocol):
 
     # --- what is waiting (every answer is oldest first and at most `limit` long)
     def waiting_for_layout(self, limit: int) -> Sequence[Video]:
-        """Status `pending`: the upload is complete and nothing has begun."""
+        """Status `pending` and nobody at work on it: the upload is complete."""
         ...
 
     def waiting_for_extents(self, limit: int) -> Sequence[Video]:
-        """Status `active` with an approval newer than the one last processed."""
+        """Status `active` with an approval newer than the one last processed, and nobody at work on it."""
         ...
 
     def waiting_for_captions(self, limit: int) -> Sequence[Video]:
-        """A caption request newer than the one last processed, with an active cropped-frames version."""
+        """A caption request newer than the one last processed, with an active cropped-frames version, and
+        neither
+        a run nor an annotator holding the captions."""
         ...
 
     def stuck(self, older_than: timedelta, limit: int) -> Sequence[Video]:
@@ -160,7 +171,9 @@ class Catalog(Protocol):
         ...
 
     def held_by_expired_lease(self, limit: int) -> Sequence[tuple[Video, Stage, str]]:
-        """Videos whose stage is `processing` under a server lease that has expired, with the lost holder's run id."""
+        """Videos whose stage is `processing` though its holder is gone, with that holder's run id: its lease
+        has
+        expired, or was given up more than LEASE_TTL ago without a result. `fail` still works for that run."""
         ...
 
     # --- a stage's work
@@ -186,7 +199,8 @@ class Catalog(Protocol):
     def finish_extents(
         self, video_id: str, run_id: str, result: CropInferResult, *, approved_at: datetime | None
     ) -> None:
-        """Activate result.version (archiving the one before), mark the approval `approved_at` processed, request
+        """Activate result.version (archiving the one before), mark the approval `approved_at` processed,
+        request
         captions, release the lease. Raises LeaseLost."""
         ...
 
@@ -197,12 +211,19 @@ class Catalog(Protocol):
         ...
 
     def fail(self, video_id: str, stage: Stage, run_id: str, message: str) -> bool:
-        """If `run_id` holds the stage: status `error` with the message, reserved versions `failed`, approval or
-        request marked processed (no retry storm), lease released. Otherwise change nothing and return False."""
+        """If `run_id` holds the stage, or held it last and released it: status `error` with the message,
+        reserved versions `failed`, the approval or request that it took up marked processed (no retry storm;
+        a newer one
+        still waits), lease released. Otherwise change nothing and return False."""
         ...
 
     def release(self, video_id: str, stage: Stage, run_id: str) -> bool:
-        """Give the lease up without touching the status (the run is dead, or ends early). False if not the holder."""
+        """Give the lease up without touching the status (the run is dead, or ends early). False if not the
+        holder.
+
+        A layout that an annotator took from this run goes back to `pending`, to be done once they are
+        finished.
+        """
         ...
 
     def approve_layout(self, video_id: str) -> Video:
@@ -214,7 +235,8 @@ class Catalog(Protocol):
         ...
 
     def retry(self, video_id: str) -> Video:
-        """Put a failed video back: status error -> pending, or caption_status error -> a new request for that stage."""
+        """Put a failed video back: status error -> pending, or caption_status error -> a new request for that
+        stage. A video that has not failed is returned as it is."""
         ...
 
     # --- versions
