@@ -373,8 +373,9 @@ def to_json(value: Any) -> Any:
 
 def from_json(kind: type[T], data: Any) -> T:
     """The inverse of to_json for a dataclass of this module. Unknown fields raise TypeError."""
-    hints = typing.get_type_hints(kind) return kind(**{name: _revive(hints[name], item) if name in hints
-    else item for name, item in data.items()})
+    hints = typing.get_type_hints(kind)
+    values = {name: _revive(hints[name], item) if name in hints else item for name, item in data.items()}
+    return kind(**values)
 
 
 def _revive(hint: Any, data: Any) -> Any:
