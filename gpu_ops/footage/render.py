@@ -22,7 +22,6 @@ _QUICK: Mapping[str, Mapping[str, str]] = {
     "libx264": {"preset": "veryfast", "crf": "21"},
     "libx265": {"preset": "ultrafast", "crf": "24", "x265-params": "log-level=error"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "7", "crf": "28", "b": "0", "row-mt": "1"},
-    "mpeg4": {"qscale": "4"},
 }
 _CLOCK = 90_000
 
