@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gpu_ops.contract import checked_id
+from gpu_ops.store import ObjectStore
 
 DEFAULT_TENANT_ID = "00000000-0000-0000-0000-000000000001"
 
@@ -130,6 +131,18 @@ class Settings(BaseSettings):
                 "CAPTIONACC_PROFILE=cloud asks for the Supabase catalog, which this version does not have. "
                 f"Use CAPTIONACC_PROFILE=local.{unset}"
             )
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """The object store; a local folder is created where it is absent. Raises SettingsError."""
+    settings.refuse_cloud()
+    try:
+        return ObjectStore.open(settings.store_url)
+    except OSError as error:
+        raise SettingsError(
+            f"The store {settings.store_path} cannot be used: {error.strerror}. "
+            "Set CAPTIONACC_HOME to a folder you may write to."
+        ) from error
 
 
 def variable_of(field: str) -> str:

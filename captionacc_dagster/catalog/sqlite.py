@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -458,10 +458,7 @@ class SqliteCatalog:
                 f"SELECT {_VERSION} FROM cropped_frames_versions WHERE video_id = ? ORDER BY version",
                 (video_id,),
             ).fetchall()
-        return [
-            CroppedFramesVersion(**{**dict(row), "crop_region": CropRegion(**json.loads(row["crop_region"]))})
-            for row in rows
-        ]
+        return [_to_version(row) for row in rows]
 
     def describe(self) -> Mapping[str, Any]:
         with self._reading() as db:
@@ -481,7 +478,7 @@ class SqliteCatalog:
         return [_to_video(row) for row in rows]
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
+    def _changing(self) -> Generator[sqlite3.Connection]:
         with self._reading() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -493,7 +490,7 @@ class SqliteCatalog:
                 raise
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> Generator[sqlite3.Connection]:
         with self._errors():
             idle = self._idle.setdefault(os.getpid(), [])
             connection = idle.pop() if idle else self._connect()
@@ -517,7 +514,7 @@ class SqliteCatalog:
         return connection
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -683,6 +680,12 @@ def _to_video(row: sqlite3.Row) -> Video:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     values["label_counts"] = json.loads(values["label_counts"]) if values["label_counts"] else None
     return Video(**values)
+
+
+def _to_version(row: sqlite3.Row) -> CroppedFramesVersion:
+    values: dict[str, Any] = dict(row)
+    values["crop_region"] = CropRegion(**json.loads(values["crop_region"]))
+    return CroppedFramesVersion(**values)
 
 
 def _not_found(video_id: str) -> VideoNotFound:

@@ -1,0 +1,70 @@
+"""A video's captions as files beside each other: `<stem>.srt`, `.vtt`, `.json`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from captionacc_dagster.catalog.protocol import Video
+from gpu_ops import database
+from gpu_ops.captions import database as captions_db
+from gpu_ops.captions import subtitles
+from gpu_ops.captions.subtitles import Cue
+from gpu_ops.contract import MissingObject, VideoKeys
+from gpu_ops.store import ObjectStore
+
+FORMATS: Mapping[str, Callable[[Sequence[Cue]], str]] = {
+    "srt": subtitles.to_srt,
+    "vtt": subtitles.to_vtt,
+    "json": subtitles.to_json,
+}
+LONGEST_NAME_BYTES = 200
+
+
+def export(
+    store: ObjectStore, video: Video, folder: Path, formats: Sequence[str], *, stem: str | None = None
+) -> tuple[list[Cue], list[Path]]:
+    """Write the video's captions into `folder` (made where absent) and answer them with the files' paths.
+
+    `stem` defaults to the name the video came with. Files are replaced whole. Raises MissingObject while the
+    video has no captions.
+    """
+    cues = read_cues(store, video)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = safe_stem(stem if stem is not None else _stem_of(video.display_path), fallback=video.id)
+    return cues, [_write(folder / f"{name}.{kind}", FORMATS[kind](cues)) for kind in formats]
+
+
+def read_cues(store: ObjectStore, video: Video) -> list[Cue]:
+    """The video's captions in order. Raises MissingObject while it has none."""
+    with tempfile.TemporaryDirectory(prefix="captionacc-") as scratch:
+        path = Path(scratch) / "captions.db"
+        if not database.fetch(store, VideoKeys(video.tenant_id, video.id).captions_db, path):
+            raise MissingObject("This video has no captions yet. `captionacc status` shows how far it is.")
+        return subtitles.cues(captions_db.read_rows(path))
+
+
+def safe_stem(stem: str, *, fallback: str) -> str:
+    """`stem` as a file name that stays in its folder and can be typed; `fallback` where nothing is left of
+    it.
+    """
+    kept = "".join(char if char.isprintable() and char not in '/\\:*?"<>|' else "_" for char in stem)
+    short = kept.encode("utf-8", "replace")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore")
+    return short.strip(" .") or fallback
+
+
+def _stem_of(display_path: str) -> str:
+    name = display_path.replace("\\", "/").rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[0] or name
+
+
+def _write(path: Path, text: str) -> Path:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
