@@ -1,0 +1,177 @@
+"""From pair probabilities to extents, over the whole sequence at once.
+
+A hidden Markov model whose hidden step from one frame to the next is one of the five labels. Neighbouring frames are
+weak witnesses when a caption fades or the picture is cut, so pairs two and three frames apart speak too: the state
+remembers the last two steps, which says what those wider pairs ought to show. The best path is found by Viterbi's
+algorithm (1967). NumPy only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
+
+State = Literal["predicted", "gap", "issue"]
+Floats = NDArray[np.floating]
+
+# How much pairs one, two and three frames apart count. They are not independent, so they do not count fully.
+STEP_WEIGHTS = (1.0, 0.6, 0.6)
+FLOOR = 1e-3  # no single pair may forbid a path
+CHANGE_COST = 1.5  # beginning, ending or switching, in nats
+SHORT_CAPTION_COST = 4.0  # a caption seen in one frame only
+SHORT_GAP_COST = 2.0  # a gap of one frame
+ISSUE_BELOW = 0.35  # mean probability of the chosen labels under which an extent explains nothing
+
+EITHER = 5  # column for "same or different": a caption before and after a gap may be the same one
+_FOLLOWS = {
+    SAME: (SAME, DIFFERENT, VALID_EMPTY),
+    DIFFERENT: (SAME, DIFFERENT, VALID_EMPTY),
+    EMPTY_VALID: (SAME, DIFFERENT, VALID_EMPTY),
+    EMPTY_EMPTY: (EMPTY_EMPTY, EMPTY_VALID),
+    VALID_EMPTY: (EMPTY_EMPTY, EMPTY_VALID),
+}
+_BEGINS_EMPTY = frozenset((EMPTY_EMPTY, EMPTY_VALID))
+_ENDS_EMPTY = frozenset((EMPTY_EMPTY, VALID_EMPTY))
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Frames `start_frame_index` to `end_frame_index` INCLUSIVE in one state; confidence 0-1 that it is right."""
+
+    start_frame_index: int
+    end_frame_index: int
+    state: State
+    confidence: float
+
+
+@dataclass(frozen=True)
+class PairEvidence:
+    """Probabilities (rows, 5) of the labels of frames (i, i+1), (i, i+2) and (i, i+3), row i. Of n frames, `near` has
+    n - 1 rows; the wider ones have n - 2 and n - 3, or none at all if they were not looked at."""
+
+    near: Floats
+    two_apart: Floats
+    three_apart: Floats
+
+
+def composed_label(steps: Sequence[int]) -> int:
+    """What a pair of frames shows if the steps between them are these labels (EITHER: captions around a gap)."""
+    empty_first, empty_last = steps[0] in _BEGINS_EMPTY, steps[-1] in _ENDS_EMPTY
+    if empty_first:
+        return EMPTY_EMPTY if empty_last else EMPTY_VALID
+    if empty_last:
+        return VALID_EMPTY
+    if all(step == SAME for step in steps):
+        return SAME
+    return EITHER if VALID_EMPTY in steps else DIFFERENT
+
+
+def _price(last: int, now: int) -> float:
+    price = 0.0 if now in (SAME, EMPTY_EMPTY) else CHANGE_COST
+    if last in (EMPTY_VALID, DIFFERENT) and now in (VALID_EMPTY, DIFFERENT):
+        price += SHORT_CAPTION_COST
+    if last == VALID_EMPTY and now == EMPTY_VALID:
+        price += SHORT_GAP_COST
+    return price
+
+
+_STATES = [(a, b) for a in range(5) for b in _FOLLOWS[a]]
+_TRIPLES = [(a, b, c) for a, b in _STATES for c in _FOLLOWS[b]]
+_TRIPLE_FROM = np.array([_STATES.index((a, b)) for a, b, _ in _TRIPLES])
+_TRIPLE_NEAR = np.array([c for _, _, c in _TRIPLES])
+_TRIPLE_TWO = np.array([composed_label((b, c)) for _, b, c in _TRIPLES])
+_TRIPLE_THREE = np.array([composed_label(triple) for triple in _TRIPLES])
+_TRIPLE_PRICE = np.array([_price(b, c) for _, b, c in _TRIPLES])
+_INCOMING = np.full((len(_STATES), 3), -1)
+for _place, _state in enumerate(_STATES):
+    _into = [number for number, (_, b, c) in enumerate(_TRIPLES) if (b, c) == _state]
+    _INCOMING[_place, : len(_into)] = _into
+
+
+def _log_with_either(probabilities: Floats, weight: float) -> NDArray[np.float64]:
+    """Weighted log probabilities (rows, 6): the five labels and EITHER."""
+    logs = np.log(np.clip(np.asarray(probabilities, np.float64), FLOOR, 1.0)) * weight
+    either = np.maximum(logs[:, SAME], logs[:, DIFFERENT])
+    return np.concatenate([logs, either[:, None]], axis=1)
+
+
+def best_steps(evidence: PairEvidence) -> NDArray[np.int8]:
+    """The most likely label of every step (n - 1,) of n frames, each able to follow the one before."""
+    near = _log_with_either(evidence.near, STEP_WEIGHTS[0])
+    two = _log_with_either(evidence.two_apart, STEP_WEIGHTS[1])
+    three = _log_with_either(evidence.three_apart, STEP_WEIGHTS[2])
+    count = len(near)
+    if count == 0:
+        return np.zeros(0, np.int8)
+    if count == 1:
+        return near[:, :5].argmax(axis=1).astype(np.int8)
+    scores = np.array([near[0, a] + near[1, b] - _price(SAME, a) - _price(a, b) for a, b in _STATES])
+    if len(two):
+        scores += np.array([two[0, composed_label(state)] for state in _STATES])
+    gains = near[2:, _TRIPLE_NEAR] - _TRIPLE_PRICE
+    if len(two):
+        gains += two[1:, _TRIPLE_TWO]
+    if len(three):
+        gains += three[:, _TRIPLE_THREE]
+    chosen = np.zeros((count, len(_STATES)), np.int8)
+    rows = np.arange(len(_STATES))
+    missing = _INCOMING < 0
+    for step in range(2, count):
+        through = scores[_TRIPLE_FROM] + gains[step - 2]
+        candidates = through[_INCOMING]
+        candidates[missing] = -np.inf
+        pick = candidates.argmax(axis=1)
+        scores = candidates[rows, pick]
+        chosen[step] = _TRIPLE_FROM[_INCOMING[rows, pick]]
+    steps = np.zeros(count, np.int8)
+    state = int(scores.argmax())
+    for step in range(count - 1, 1, -1):
+        steps[step] = _STATES[state][1]
+        state = int(chosen[step, state])
+    steps[0], steps[1] = _STATES[state]
+    return steps
+
+
+def extents_of_steps(steps: NDArray[np.int8], evidence: PairEvidence) -> list[Extent]:
+    """Cut the n frames between n - 1 steps into extents, in order and without holes."""
+    starts = [0, *(int(step) + 1 for step in np.flatnonzero((steps != SAME) & (steps != EMPTY_EMPTY)))]
+    ends = [start - 1 for start in starts[1:]] + [len(steps)]
+    chosen = np.asarray(evidence.near)[np.arange(len(steps)), steps]
+    extents: list[Extent] = []
+    for start, end in zip(starts, ends, strict=True):
+        empty = steps[start] in _BEGINS_EMPTY if start < len(steps) else steps[start - 1] in _ENDS_EMPTY
+        sides = [float(chosen[step]) for step in (start - 1, end) if 0 <= step < len(steps)]
+        length = end - start
+        inside = float(chosen[start:end].mean()) if length else 1.0
+        state: State = "gap" if empty else "predicted"
+        if (inside * length + sum(sides)) / (length + len(sides)) < ISSUE_BELOW:
+            state = "issue"
+        extents.append(Extent(start, end, state, round(min([inside, *sides]), 4)))
+    return extents
+
+
+def decode(evidence: PairEvidence) -> list[Extent]:
+    """Extents that partition the n >= 2 frames this evidence speaks of, the most likely ones over the whole sequence."""
+    return extents_of_steps(best_steps(evidence), evidence)
+
+
+def single_frame(same_as_itself: Floats) -> list[Extent]:
+    """The extent of a one-frame video, from the probabilities (5,) of the pair of that frame with itself."""
+    shown, empty = float(same_as_itself[SAME]), float(same_as_itself[EMPTY_EMPTY])
+    return [Extent(0, 0, "predicted" if shown > empty else "gap", round(max(shown, empty), 4))]
+
+
+def states_seen(extents: Sequence[Extent]) -> dict[State, int]:
+    """How many extents there are in each state."""
+    ordered = sorted(extents, key=lambda extent: extent.state)
+    return {
+        state: len(list(group))
+        for state, group in itertools.groupby(ordered, key=lambda extent: extent.state)
+    }

@@ -1,0 +1,34 @@
+"""The one size rule for what the pair model sees, the same in training and at run time."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_HEIGHT = 64
+MAX_HEIGHT = 96
+MAX_WIDTH = 960
+PIXELS = 64 * 912
+STEP = 16
+
+
+def model_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width, both multiples of 16, at which a strip of `height` x `width` pixels is looked at.
+
+    About PIXELS pixels whatever the shape, so a two-line strip gets more height and every strip costs the same.
+    """
+    aspect = width / height
+    tall = min(MAX_HEIGHT, max(MIN_HEIGHT, (PIXELS / aspect) ** 0.5))
+    tall = int(tall / STEP + 0.5) * STEP
+    wide = int(min(MAX_WIDTH, tall * aspect) / STEP + 0.5) * STEP
+    return tall, max(STEP * 2, wide)
+
+
+def normalised(strip: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The luma strip (H x W) resized to `size` (height, width)."""
+    if strip.shape == size:
+        return strip
+    shrinking = strip.shape[0] > size[0]
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return cv2.resize(strip, (size[1], size[0]), interpolation=method).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Strips with captions drawn in code: what the pair model is trained and validated on."""
