@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpu_ops.extents.database import StoredExtent
 
-from captionacc_dagster.catalog.protocol import Video
+from captionacc_dagster.catalog.protocol import Catalog, Video
 from gpu_ops import database
 from gpu_ops.captions import database as captions_db
 from gpu_ops.captions.rows import CaptionRow, Merged, merge_extents
@@ -30,13 +30,18 @@ def keys_of(video: Video) -> VideoKeys:
     return VideoKeys(video.tenant_id, video.id)
 
 
-def approved_region(store: ObjectStore, video: Video) -> CropRegion:
-    """The crop region of layout.db, as approved. Raises MissingObject, or BadRequest when there is none."""
+def layout_region(store: ObjectStore, video: Video) -> CropRegion | None:
+    """The crop region of layout.db, None where no captions were found and none was given. Raises MissingObject."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "layout.db"
         if not database.fetch(store, keys_of(video).layout_db, path):
             raise MissingObject("This video has no layout yet: run video_initial_processing first.")
-        region = layout_db.read_crop_region(path)
+        return layout_db.read_crop_region(path)
+
+
+def approved_region(store: ObjectStore, video: Video) -> CropRegion:
+    """The crop region of layout.db, as approved. Raises MissingObject, or BadRequest when there is none."""
+    region = layout_region(store, video)
     if region is None:
         raise BadRequest(
             "No captions were found in this video and no crop region was given. If it has captions, approve "
@@ -55,6 +60,21 @@ class StoredExtents:
     @property
     def frame_count(self) -> int:
         return self.extents[-1].end_frame_index + 1 if self.extents else 0
+
+
+def remove_unfinished_crops(catalog: Catalog, store: ObjectStore, video: Video, current: int) -> int:
+    """Delete what ended runs left of cropped-frames versions they never finished; answers how many objects.
+
+    Only for the holder of the extents lease, whose own version is `current`: nobody else is writing one.
+    """
+    leftovers = [
+        info.key
+        for version in catalog.cropped_frames_versions(video.id)
+        if version.status in ("processing", "failed") and version.version != current
+        for info in store.list(keys_of(video).cropped_frames(version.version))
+    ]
+    store.delete(leftovers)
+    return len(leftovers)
 
 
 def read_extents(store: ObjectStore, video: Video) -> StoredExtents:

@@ -11,12 +11,10 @@ import dagster as dg
 
 from captionacc_dagster.automation.priority import effective_priority
 from captionacc_dagster.catalog.protocol import Stage, Video
-from captionacc_dagster.partitions import videos
 
 video_initial_processing = dg.define_asset_job(
     "video_initial_processing",
     selection=dg.AssetSelection.assets("full_frames", "raw_ocr_db", "layout_db"),
-    partitions_def=videos,
     tags={"stage": "initial"},
     description="A new video: sample full frames, read them, propose the caption region.",
 )
@@ -24,7 +22,6 @@ video_initial_processing = dg.define_asset_job(
 crop_and_infer = dg.define_asset_job(
     "crop_and_infer",
     selection=dg.AssetSelection.assets("cropped_frames", "caption_frame_extents_db"),
-    partitions_def=videos,
     tags={"stage": "crop_and_infer"},
     description="An approved region: crop and encode it at 10 Hz, find where captions begin and end.",
 )
@@ -32,7 +29,6 @@ crop_and_infer = dg.define_asset_job(
 caption_ocr = dg.define_asset_job(
     "caption_ocr",
     selection=dg.AssetSelection.assets("captions_db", "subtitles"),
-    partitions_def=videos,
     tags={"stage": "caption_ocr"},
     description="New extents or an annotator's request: read the captions, keep what annotators did.",
 )

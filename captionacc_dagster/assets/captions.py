@@ -60,11 +60,11 @@ def captions_db(
         latest = artifacts.merged_captions(store, video, extents, now)
         captions = merge_same_text(apply_readings(latest.rows, readings, now), latest.seams, now)
         catalog.renew(video.id, Stage.CAPTIONS, run_id)
-        content = artifacts.publish_captions(store, video, captions, extents)
+        artifacts.publish_captions(store, video, captions, extents)
         key = keys_of(video).captions_db
         catalog.finish_captions(video.id, run_id, key, requested_at=video.captions_requested_at)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(content),
+        data_version=dg.DataVersion(artifacts.digest(_content(captions.rows))),
         metadata={**_counts(captions.rows), "newly_read": len(unread), "key": key, **_pictures(batches)},
     )
 
@@ -126,6 +126,13 @@ def _read(
 
 def _results(batches: Sequence[CaptionOcrBatch]) -> list[CaptionOcrResult]:
     return [result for batch in batches for result in batch.captions]
+
+
+def _content(rows: Sequence[CaptionRow]) -> str:
+    """What a reader of the captions sees, without the times at which it was written."""
+    return repr(
+        [(row.start_frame_index, row.end_frame_index, row.state, row.text, row.caption_ocr) for row in rows]
+    )
 
 
 def _counts(rows: Sequence[CaptionRow]) -> dict[str, Any]:

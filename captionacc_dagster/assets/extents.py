@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from captionacc_dagster.artifacts import approved_region
+from captionacc_dagster.artifacts import approved_region, remove_unfinished_crops
 from captionacc_dagster.assets.work import RETRIES, picture, report, stage_work
 from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.partitions import videos
@@ -51,6 +51,7 @@ def crop_and_infer_extents(
         video, run_id = held.video, context.run.run_id
         region = approved_region(store, video)
         reserved = catalog.reserve_cropped_frames(video.id, run_id, region)
+        remove_unfinished_crops(catalog, store, video, reserved.version)
         request = CropInferRequest(
             video_key=video.storage_key,
             tenant_id=video.tenant_id,

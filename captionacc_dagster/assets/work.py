@@ -19,6 +19,10 @@ from gpu_ops.contract import ComputeError
 RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
+# Failure metadata: the run that holds the work this run was asked to do.
+HELD = "held_by_run"
+
+
 @contextmanager
 def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage) -> Generator[HeldWork]:
     """Hold `stage` of the partition's video. A failure becomes the catalog's message and a dagster.Failure.
@@ -40,7 +44,9 @@ def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage
                 raise dg.Failure(str(failure), allow_retries=not last_try) from failure
     except (WorkHeld, VideoNotFound, LeaseLost) as reason:
         # Another run won, or the video is gone: nothing is wrong with it, and trying again would not help.
-        raise dg.Failure(f"Nothing done: {reason}", allow_retries=False) from reason
+        holder = reason.holder_run_id if isinstance(reason, WorkHeld) else None
+        metadata = {HELD: holder} if holder is not None else {}
+        raise dg.Failure(f"Nothing done: {reason}", metadata=metadata, allow_retries=False) from reason
 
 
 def report(

@@ -84,12 +84,14 @@ def build_recovery_schedule(stuck_after: timedelta, every_minutes: int) -> dg.Sc
         job=video_initial_processing,
         cron_schedule=f"*/{every_minutes} * * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        required_resource_keys={"catalog", "store"},
         description="Starts videos again that wait although nothing works on them.",
     )
-    def recover_stuck_videos(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    def recover_stuck_videos(
+        context: dg.ScheduleEvaluationContext,
+        catalog: dg.ResourceParam[Catalog],
+        store: dg.ResourceParam[ObjectStore],
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         now = datetime.now(UTC)
-        catalog, store = context.resources.catalog, context.resources.store
         found = recover(catalog, store, context.instance, stuck_after, now)
         reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(found.skipped.values()).items())
         report = f"{len(found.triggered)} triggered, {len(found.skipped)} skipped" + (

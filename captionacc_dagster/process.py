@@ -1,0 +1,198 @@
+"""A file in, subtitles out: the whole graph for one video, in this process, on the user's Dagster instance.
+
+The same jobs the sensors start, one after the other, so that the Dagster UI shows these runs like all
+others. What is current is not made again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from captionacc_dagster import artifacts
+from captionacc_dagster.approval import approve
+from captionacc_dagster.assets.work import HELD
+from captionacc_dagster.automation.waiting import upload_event
+from captionacc_dagster.catalog import open_catalog
+from captionacc_dagster.catalog.protocol import Catalog, CatalogError, Stage, Video
+from captionacc_dagster.definitions import build_definitions
+from captionacc_dagster.export import export
+from captionacc_dagster.ingest import IngestError, ingest
+from captionacc_dagster.instance import open_instance
+from captionacc_dagster.jobs import JOB_OF_STAGE, run_tags
+from captionacc_dagster.partitions import videos
+from captionacc_dagster.progress import ProgressListener
+from captionacc_dagster.resources.compute import LocalCompute
+from captionacc_dagster.settings import Settings, open_store
+from gpu_ops.captions.subtitles import Cue
+from gpu_ops.contract import ComputeError, CropRegion
+from gpu_ops.store import ObjectStore
+
+ASSETS_OF_STAGE = {
+    Stage.LAYOUT: ("full_frames", "raw_ocr_db", "layout_db"),
+    Stage.EXTENTS: ("cropped_frames", "caption_frame_extents_db"),
+    Stage.CAPTIONS: ("captions_db", "subtitles"),
+}
+WAIT_FOR_OTHER_RUN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessOptions:
+    """How to process. `region` None: the predicted one. `out` None: beside each file. `languages`: as in
+    Video.
+    """
+
+    tenant_id: str
+    region: CropRegion | None = None
+    languages: str = ""
+    out: Path | None = None
+    formats: Sequence[str] = ("srt", "vtt", "json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processed:
+    """What became of one file. `error` is a sentence for the user; with it, `files` is empty."""
+
+    path: Path
+    video: Video | None = None
+    cues: Sequence[Cue] = ()
+    files: Sequence[Path] = ()
+    notes: Sequence[str] = ()
+    error: str | None = None
+
+
+def process_videos(
+    paths: Sequence[Path], settings: Settings, options: ProcessOptions, listener: ProgressListener
+) -> list[Processed]:
+    """Process each file in turn; one that fails does not stop the others."""
+    with open_instance(settings) as instance:
+        work = _Work(settings, options, instance, listener)
+        return [work.process(path) for path in paths]
+
+
+class StageFailed(Exception):
+    """A stage's run failed; the message is for the user."""
+
+
+class _Work:
+    def __init__(
+        self,
+        settings: Settings,
+        options: ProcessOptions,
+        instance: dg.DagsterInstance,
+        listener: ProgressListener,
+    ) -> None:
+        self.options = options
+        self.instance = instance
+        self.listener = listener
+        self.catalog: Catalog = open_catalog(settings)
+        self.store: ObjectStore = open_store(settings)
+        self.definitions = build_definitions(settings, {"compute": LocalCompute(settings, listener)})
+
+    def process(self, path: Path) -> Processed:
+        done = Processed(path=path)
+        try:
+            self.listener.stage(path.name, "upload")
+            # `uploading` keeps the sensors away; should this process die, recovery takes over.
+            ingested = ingest(
+                path,
+                self.catalog,
+                self.store,
+                self.options.tenant_id,
+                self.options.languages,
+                status="uploading",
+            )
+            video = ingested.video
+            done = replace(done, video=video)
+            self._add_partition(video)
+            video = self._stage(video, Stage.LAYOUT)
+            note = self._approve(video)
+            if note is not None:
+                done = replace(done, notes=(note,))
+            video = self.catalog.video(video.id)
+            if video.layout_approved_at is not None:
+                video = self._stage(video, Stage.EXTENTS)
+                video = self._stage(video, Stage.CAPTIONS)
+            cues, files = export(
+                self.store, video, self.options.out or path.parent, self.options.formats, stem=path.stem
+            )
+        except (IngestError, CatalogError, ComputeError, StageFailed, OSError) as error:
+            return replace(done, error=str(error))
+        return replace(done, video=video, cues=cues, files=files)
+
+    def _add_partition(self, video: Video) -> None:
+        if not self.instance.has_dynamic_partition(str(videos.name), video.id):
+            self.instance.add_dynamic_partitions(str(videos.name), [video.id])
+            self.instance.report_runless_asset_event(upload_event(video))
+
+    def _approve(self, video: Video) -> str | None:
+        """Approve the wanted region unless it is the approved one; a note where there is nothing to
+        approve.
+        """
+        current = artifacts.layout_region(self.store, video)
+        wanted = self.options.region or current
+        if wanted is None:
+            return "No captions were found. If there are some, say where with --region LEFT,TOP,RIGHT,BOTTOM."
+        if video.layout_approved_at is None or (self.options.region and self.options.region != current):
+            approve(self.catalog, self.store, video, self.options.region)
+        return None
+
+    def _stage(self, video: Video, stage: Stage) -> Video:
+        self.listener.stage(video.display_path, stage)
+        while not self._is_current(video, stage):
+            outcome = self._run(video, stage)
+            video = self.catalog.video(video.id)
+            if outcome is None:
+                break
+            self.listener.note(outcome)
+            time.sleep(WAIT_FOR_OTHER_RUN_SECONDS)
+        return video
+
+    def _run(self, video: Video, stage: Stage) -> str | None:
+        """Carry the stage out. None when done, a note when another run holds it; raises StageFailed."""
+        job = self.definitions.resolve_job_def(JOB_OF_STAGE[stage])
+        now = datetime.now(UTC)
+        tier = self.catalog.tier(video.tenant_id)
+        result = job.execute_in_process(
+            instance=self.instance,
+            partition_key=video.id,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags=run_tags(video, tier=tier, trigger="cli", waiting_since=now, now=now),
+        )
+        if result.success:
+            return None
+        for event in result.all_events:
+            failure = event.step_failure_data if event.is_step_failure else None
+            if failure is not None and failure.user_failure_data is not None:
+                message = str(failure.user_failure_data.description)
+                if HELD in failure.user_failure_data.metadata:
+                    return message
+                raise StageFailed(message)
+            if failure is not None and failure.error is not None:
+                raise StageFailed(f"Unexpected failure in {stage}: {failure.error.message.strip()}")
+        raise StageFailed(f"The {stage} run did not finish; see run {result.run_id} in the Dagster UI.")
+
+    def _is_current(self, video: Video, stage: Stage) -> bool:
+        """Whether the stage's artifacts exist, answer the latest request and come from today's code."""
+        answered = {
+            Stage.LAYOUT: video.status == "active",
+            Stage.EXTENTS: video.layout_approval_processed_at == video.layout_approved_at
+            and video.current_cropped_frames_version is not None,
+            Stage.CAPTIONS: video.caption_status == "ready"
+            and video.captions_processed_at == video.captions_requested_at,
+        }[stage]
+        return answered and all(self._code_is_current(video, name) for name in ASSETS_OF_STAGE[stage])
+
+    def _code_is_current(self, video: Video, asset: str) -> bool:
+        records = self.instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[video.id]), limit=1
+        ).records
+        made = records[0].asset_materialization if records else None
+        spec = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset))
+        return made is not None and (made.tags or {}).get("dagster/code_version") == spec.code_version
