@@ -156,3 +156,10 @@ def read_extents(path: Path) -> list[StoredExtent]:
             " FROM extents ORDER BY start_frame_index"
         )
         return [StoredExtent(*row) for row in rows]
+
+
+def read_cropped_frames_version(path: Path) -> int:
+    """The version of the cropped frames that the run stored at `path` looked at."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        (version,) = connection.execute("SELECT cropped_frames_version FROM run_metadata").fetchone()
+        return int(version)
