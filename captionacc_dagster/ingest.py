@@ -46,8 +46,7 @@ def ingest(
     display_path: str | None = None,
     status: str = "pending",
 ) -> Ingested:
-    """Upload the file, then add it to the catalog in `status`; a file the tenant has already is left as it
-    is.
+    """Upload the file, then add it to the catalog in `status`; a file the tenant has already stays as it is.
 
     `languages` are comma-separated BCP 47 hints for OCR, empty for automatic. `display_path` (default: the
     file's name) is only ever shown. Raises IngestError for what is not a readable, non-empty regular file.

@@ -1,5 +1,4 @@
-"""What the pipeline asks of a catalog, whatever stands behind it: SQLite on one machine, Supabase in
-production.
+"""What the pipeline asks of a catalog, be it SQLite on one machine or Supabase in production.
 
 The catalog is the truth about a video's status. Every change of status is a compare-and-set made in one
 transaction, and every method may be called again with the same arguments after a lost reply.
@@ -161,9 +160,10 @@ class Catalog(Protocol):
         ...
 
     def waiting_for_captions(self, limit: int) -> Sequence[Video]:
-        """A caption request newer than the one last processed, with an active cropped-frames version, and
-        neither
-        a run nor an annotator holding the captions."""
+        """A caption request newer than the one last processed, with an active cropped-frames version.
+
+        None whose captions a run or an annotator holds.
+        """
         ...
 
     def stuck(self, older_than: timedelta, limit: int) -> Sequence[Video]:
@@ -171,9 +171,11 @@ class Catalog(Protocol):
         ...
 
     def held_by_expired_lease(self, limit: int) -> Sequence[tuple[Video, Stage, str]]:
-        """Videos whose stage is `processing` though its holder is gone, with that holder's run id: its lease
-        has
-        expired, or was given up more than LEASE_TTL ago without a result. `fail` still works for that run."""
+        """Videos whose stage is `processing` though its holder is gone, with that holder's run id.
+
+        Its lease has expired, or was given up more than LEASE_TTL ago without a result. `fail` still works
+        for that run.
+        """
         ...
 
     # --- a stage's work
@@ -199,9 +201,8 @@ class Catalog(Protocol):
     def finish_extents(
         self, video_id: str, run_id: str, result: CropInferResult, *, approved_at: datetime | None
     ) -> None:
-        """Activate result.version (archiving the one before), mark the approval `approved_at` processed,
-        request
-        captions, release the lease. Raises LeaseLost."""
+        """Activate result.version and archive the one before, mark the approval `approved_at` processed,
+        request captions, release the lease. Raises LeaseLost."""
         ...
 
     def finish_captions(
@@ -211,18 +212,17 @@ class Catalog(Protocol):
         ...
 
     def fail(self, video_id: str, stage: Stage, run_id: str, message: str) -> bool:
-        """If `run_id` holds the stage, or held it last and released it: status `error` with the message,
-        reserved versions `failed`, the approval or request that it took up marked processed (no retry storm;
-        a newer one
-        still waits), lease released. Otherwise change nothing and return False."""
+        """If `run_id` holds the stage, or held it last and released it: status `error` with the message.
+
+        Also: reserved versions `failed`, the approval or request that it took up marked processed (no retry
+        storm; a newer one still waits), lease released. Otherwise change nothing and return False.
+        """
         ...
 
     def release(self, video_id: str, stage: Stage, run_id: str) -> bool:
-        """Give the lease up without touching the status (the run is dead, or ends early). False if not the
-        holder.
+        """Give the lease up without touching the status (the run is dead, or ends early). False without lease.
 
-        A layout that an annotator took from this run goes back to `pending`, to be done once they are
-        finished.
+        A layout that an annotator took from this run goes back to `pending`, to be done after them.
         """
         ...
 
