@@ -3,8 +3,6 @@
 Each reads the artifact itself, not what the run that made it said about it.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

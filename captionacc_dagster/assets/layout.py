@@ -52,8 +52,8 @@ video = dg.AssetSpec(
                 "layout_db",
                 ["raw_ocr_db"],
                 {"sqlite"},
-                "Which boxes are captions, and the proposed crop region, for a person to approve. Annotators' "
-                "labels and an approved region survive every re-run. Comes with layout-server.db.",
+                "Which boxes are captions, and the proposed crop region, for a person to approve. Annotators'"
+                " labels and an approved region survive every re-run. Comes with layout-server.db.",
             ),
         )
     ],

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, TypeVar
@@ -83,6 +83,7 @@ class LocalCompute:
 
     settings: Settings
     listener: ProgressListener | None = None
+    command: Sequence[str] = (sys.executable, "-m", "gpu_ops.worker")
 
     def extract_frames_and_ocr(
         self, context: Context, request: ExtractRequest, stop: threading.Event
@@ -136,7 +137,7 @@ class LocalCompute:
                 extras=order,
             ) as session:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "gpu_ops.worker"],
+                    self.command,
                     env={**os.environ, **session.get_bootstrap_env_vars()},
                     stdin=subprocess.PIPE,  # never written to: its end tells the worker that we are gone
                     stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else subprocess.DEVNULL,
