@@ -10,6 +10,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, Protocol
 
 from gpu_ops.contract import CaptionOcrResult
@@ -372,3 +373,13 @@ def _join(a: CaptionRow, b: CaptionRow, now: str) -> CaptionRow:
         ocr_confidence=better.ocr_confidence,
         text_pending=better.text_pending,
     )
+
+
+def check_no_overlap(rows: Sequence[CaptionRow]) -> list[str]:
+    """One sentence for each place where two rows overlap; empty when all is well."""
+    ordered = sorted(rows, key=_span)
+    return [
+        f"Rows {_span(a)} and {_span(b)} overlap."
+        for a, b in pairwise(ordered)
+        if b.start_frame_index <= a.end_frame_index
+    ]
