@@ -88,6 +88,7 @@ def _clips(duration: float) -> list[Clip]:
     thin = replace(latin, typeface=typeface("roboto light"), size=0.05, outline=0.0)
     nature = Camera(photographs=photographs("meadow", "mountains", "sunset", "room"))
     busy = Camera(photographs=photographs("brook", "leaves", "mosaic"), pace=1.3, passers=2, grain=4.0)
+    woods = Camera(photographs=photographs("brook", "leaves", "dandelions"), pace=1.3, passers=2, grain=4.0)
     indoors = Camera(photographs=photographs("room", "porch", "lamps", "planks"), passers=1)
     colours = Camera(
         photographs=photographs("brushes", "ribbons", "strands", "fish"), passers=2, shot_s=(2, 5)
@@ -120,9 +121,9 @@ def _clips(duration: float) -> list[Clip]:
     boxed = replace(latin, typeface=typeface("cantarell"), outline=0.0, box=(0, 0, 0, 170))
     shadow = replace(latin, typeface=typeface("comic"), outline=0.0, shadow=0.005)
     top = replace(latin, typeface=typeface("cantarell bold"), top=0.06)
-    upright = replace(latin, typeface=typeface("roboto bold"), size=0.026, bottom=0.78)
+    upright = replace(latin, typeface=typeface("roboto bold"), size=0.026, outline=0.002, bottom=0.78)
     both = replace(latin, typeface=typeface("cantarell bold"), cjk_typeface=typeface("wqy"), size=0.052)
-    kai = replace(chinese, typeface=typeface("kai"))
+    kai = replace(chinese, typeface=typeface("kai"), outline=0.003)
     small = {"width": 854, "height": 480}
     portrait = {"width": 720, "height": 1280, "fps": 30}
     logo = Logo(LOGOS[0], replace(latin, size=0.05, outline=0.0, align="right", x=0.96, top=0.04))
@@ -138,7 +139,7 @@ def _clips(duration: float) -> list[Clip]:
         clip("two-line", "en", bright, _two_lines(4, duration, garamond), fps=24000 / 1001, **small),
         clip("boxed", "en", busy, english(5, boxed), fps=30),
         clip("shadow-only", "en", colours, english(6, shadow)),
-        clip("thin-white", "en", busy, english(7, thin), fps=30),
+        clip("thin-white", "en", woods, english(7, thin), fps=30),
         clip("thin-white-zh", "zh", indoors, zh(8, replace(wqy, outline=0.0, size=0.055))),
         clip("karaoke", "zh", dusk, zh(9, replace(wqy, sung_colour=(255, 120, 180)), back_to_back=0.7)),
         clip("yellow-italic", "en", dusk, english(10, italic)),
@@ -154,7 +155,7 @@ def _clips(duration: float) -> list[Clip]:
             "rotated",
             "zh",
             bright,
-            zh(19, replace(wqy, size=0.032, bottom=0.85)),
+            zh(19, replace(wqy, size=0.032, outline=0.002, bottom=0.85)),
             {"rotation": 90},
             **portrait,
         ),

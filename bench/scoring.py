@@ -34,8 +34,8 @@ class Score:
     exact: int = 0
 
     def __add__(self, other: Score) -> Score:
-        sums = {name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__}
-        return Score(**{**sums, "worst_error_s": max(self.worst_error_s, other.worst_error_s)})
+        sums: dict[str, Any] = {name: value + getattr(other, name) for name, value in vars(self).items()}
+        return Score(**sums | {"worst_error_s": max(self.worst_error_s, other.worst_error_s)})
 
     def f1(self, hits: int) -> float:
         """F1 for a number of hits. With nothing to find, finding nothing is 1 and anything else 0."""

@@ -1,0 +1,76 @@
+"""How long the whole job takes on ten minutes of 1080p, beside merely decoding the same file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from bench.clips import Clip, clips
+from bench.product import Cost, Outcome, measured, process_video
+
+_MINUTES = 10
+_LOOP = "import av,sys\nwith av.open(sys.argv[1]) as c:\n for f in c.decode(video=0): pass"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The whole job and plain decoding on the same file, in the same run."""
+
+    video_s: float
+    job: Outcome
+    decoding: Cost
+    decoder: str
+
+
+def measure_speed(folder: Path) -> Speed:
+    """Measure on a film of ten minutes, 1080p30 H.264 (x264 medium, crf 23), made once and kept in
+    `folder`."""
+    video = _long_video(folder)
+    if shutil.which("ffmpeg"):
+        decoder = "ffmpeg -f null"
+        decoding = measured(["ffmpeg", "-v", "error", "-i", video, "-map", "0:v:0", "-f", "null", "-"])
+    else:
+        decoder = "PyAV decoding loop (there is no ffmpeg command here)"
+        decoding = measured([sys.executable, "-c", _LOOP, video])
+    return Speed(_MINUTES * 60, process_video(video, "en"), decoding, decoder)
+
+
+def _long_video(folder: Path) -> Path:
+    """One minute encoded as a film would be, its packets then repeated: the same work to decode as ten
+    minutes."""
+    (english,) = clips(60, only=["english"])
+    minute: Clip = replace(
+        english,
+        name="speed",
+        film=replace(english.film, width=1920, height=1080, fps=30),
+        options={"preset": "medium", "crf": "23", "g": "250", "x264-params": "open-gop=0"},
+    )
+    short, _ = minute.rendered(folder)
+    path = short.with_name(f"{short.stem}-x{_MINUTES}.mp4")
+    if not path.exists():
+        unfinished = path.with_suffix(".part.mp4")
+        _repeat(short, unfinished, _MINUTES)
+        unfinished.rename(path)
+    return path
+
+
+def _repeat(source: Path, target: Path, times: int) -> None:
+    with av.open(str(target), "w") as copy:
+        stream = None
+        for turn in range(times):
+            with av.open(str(source)) as original:
+                video = original.streams.video[0]
+                stream = stream or copy.add_stream_from_template(video)
+                base = video.time_base or Fraction(1, 1)
+                shift = round(turn * 60 / base)
+                for packet in original.demux(video):
+                    if packet.pts is None or packet.dts is None:
+                        continue
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = stream
+                    copy.mux(packet)
