@@ -35,7 +35,8 @@ class Score:
 
     def __add__(self, other: Score) -> Score:
         sums: dict[str, Any] = {name: value + getattr(other, name) for name, value in vars(self).items()}
-        return Score(**sums | {"worst_error_s": max(self.worst_error_s, other.worst_error_s)})
+        sums["worst_error_s"] = max(self.worst_error_s, other.worst_error_s)
+        return Score(**sums)
 
     def f1(self, hits: int) -> float:
         """F1 for a number of hits. With nothing to find, finding nothing is 1 and anything else 0."""
