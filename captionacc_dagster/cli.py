@@ -1,0 +1,260 @@
+"""`captionacc …` on the command line: arguments and help. What the commands do stands in commands.py.
+
+That module is imported by the command that runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from gpu_ops.contract import CropRegion, InvalidId, checked_id
+
+FORMATS = ("srt", "vtt", "json")
+
+EXIT_CODES = (
+    "Exit codes: 0 all is done; 1 a video failed; 2 wrong arguments or bad input; "
+    "3 the installation or its settings are not ready (see captionacc doctor)."
+)
+
+# These have their own way to the user.
+_TOLD_BY_TYPER = (TyperException, typer.Exit, typer.Abort, BrokenPipeError)
+
+
+class Commands(TyperGroup):
+    """Turns errors into a sentence on standard error and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.params.get("debug") or isinstance(error, _TOLD_BY_TYPER):
+                raise
+            from captionacc_dagster import commands  # noqa: PLC0415
+
+            code = commands.exit_code_of(error)
+            if code is None:
+                commands.say_error(f"Unexpected {type(error).__name__}: {error}. --debug shows where.")
+            else:
+                commands.say_error(str(error))
+            raise typer.Exit(code or commands.FAILED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _example(*lines: str) -> str:
+    return "Examples: " + "; ".join(f"[bold]{line}[/bold]" for line in lines) + f"\n\n{EXIT_CODES}"
+
+
+def _region(text: str) -> CropRegion:
+    try:
+        return CropRegion.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _languages(text: str) -> str:
+    """BCP 47 tags separated by commas; empty for `auto`."""
+    if text == "auto":
+        return ""
+    tags = [tag.strip() for tag in text.split(",")]
+    for tag in tags:
+        if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", tag):
+            raise typer.BadParameter(f"{tag!r} is not a language such as en, zh, zh-Hant; or auto")
+    return ",".join(tags)
+
+
+def _tenant(text: str) -> str:
+    try:
+        return checked_id(text, "tenant")
+    except InvalidId as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _formats(text: str) -> str:
+    chosen = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    unknown = [part for part in chosen if part not in FORMATS]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'}: choose from {', '.join(FORMATS)}")
+    return ",".join(chosen)
+
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Video files.", show_default=False)]
+Wanted = Annotated[
+    str,
+    typer.Argument(metavar="VIDEO", help="A video's id, the beginning of it, or its file name."),
+]
+Region = Annotated[
+    CropRegion | None,
+    typer.Option(
+        metavar="L,T,R,B",
+        parser=_region,
+        help="Where the captions are, as fractions of the frame from its top left corner.",
+    ),
+]
+Languages = Annotated[
+    str,
+    typer.Option(
+        "--lang",
+        metavar="zh|en|…|auto",
+        callback=_languages,
+        help="Languages of the captions, separated by commas.",
+    ),
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option(metavar="ID", parser=_tenant, help="Whose video it is (a UUID); default: the local tenant."),
+]
+Formats = Annotated[
+    str,
+    typer.Option("--format", metavar="srt,vtt,json", callback=_formats, help="Which files to write."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"captionacc {installed_version('captionacc-dagster')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end."),
+    ] = False,
+) -> None:
+    """Captions burnt into videos become subtitles and annotated data.
+
+    Everything lives below CAPTIONACC_HOME (default ~/.captionacc).
+    """
+
+
+@app.command(epilog=_example("captionacc process film.mp4", "captionacc process *.mkv --out subs --lang zh"))
+def process(
+    files: Files,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write; default: beside each file.")
+    ] = None,
+    region: Region = None,
+    lang: Languages = "auto",
+    tenant: Tenant = None,
+    formats: Formats = "srt,vtt,json",
+    as_json: AsJson = False,
+) -> None:
+    """Videos in, subtitles out: take in, run the whole graph here, write the files.
+
+    What is current is not computed again.
+    """
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(
+        commands.process(
+            files,
+            out=out,
+            region=region,
+            languages=lang,
+            tenant_id=tenant,
+            formats=formats.split(","),
+            as_json=as_json,
+        )
+    )
+
+
+@app.command(epilog=_example("captionacc ingest film.mp4", "captionacc ingest *.mp4 --lang en,zh"))
+def ingest(files: Files, lang: Languages = "auto", tenant: Tenant = None, as_json: AsJson = False) -> None:
+    """Upload videos and add them to the catalog; a running Dagster takes it from there."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.ingest(files, tenant_id=tenant, languages=lang, as_json=as_json))
+
+
+@app.command(
+    epilog=_example("captionacc approve film.mp4", "captionacc approve 3fa8 --region 0.1,0.8,0.9,0.98")
+)
+def approve(video: Wanted, region: Region = None) -> None:
+    """Approve the region that was found, or another one; approving again crops anew."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.approve(video, region))
+
+
+@app.command(epilog=_example("captionacc status", "captionacc status film.mp4", "captionacc status --json"))
+def status(
+    video: Annotated[
+        str | None, typer.Argument(metavar="[VIDEO]", help="Show everything about this one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How far the videos are."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.status(video, as_json=as_json))
+
+
+@app.command(epilog=_example("captionacc export film.mp4", "captionacc export 3fa8 --out subs --format srt"))
+def export(
+    video: Wanted,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("."),
+    formats: Formats = "srt,vtt,json",
+    as_json: AsJson = False,
+) -> None:
+    """Write a video's captions as files, named after the video."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.export(video, out, formats.split(","), as_json=as_json))
+
+
+@app.command(epilog=_example("captionacc retry film.mp4", "captionacc retry 3fa8 77b1"))
+def retry(videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="As in status.")]) -> None:
+    """Put failed videos back in line; a running Dagster takes it from there."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.retry(videos))
+
+
+@app.command(epilog=_example("captionacc doctor", "captionacc doctor --json"))
+def doctor(as_json: AsJson = False) -> None:
+    """What is configured, what is missing, and what to do about it."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.doctor(as_json=as_json))
+
+
+@app.command(epilog=_example("captionacc demo", "captionacc demo --out /tmp/demo"))
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write film and subtitles.")] = Path(
+        "demo"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Render a short captioned film and process it."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.demo(out, as_json=as_json))
+
+
+def main() -> None:
+    """Entry point of the `captionacc` command."""
+    app(prog_name="captionacc")
+
+
+if __name__ == "__main__":
+    main()
