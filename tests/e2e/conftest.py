@@ -1,0 +1,70 @@
+"""A home folder of its own for each test, and the `captionacc` command as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from captionacc_dagster.catalog import open_catalog
+from captionacc_dagster.catalog.protocol import Catalog
+from captionacc_dagster.instance import open_instance
+from captionacc_dagster.settings import Settings, open_store
+from gpu_ops.store import ObjectStore
+from tests.e2e.films import render_film
+
+Captionacc = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("CAPTIONACC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Catalog:
+    return open_catalog(settings)
+
+
+@pytest.fixture
+def store(settings: Settings) -> ObjectStore:
+    return open_store(settings)
+
+
+@pytest.fixture
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    with open_instance(settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One rendered film for all tests; its ground truth stands in films.SCRIPT."""
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    render_film(path)
+    return path
+
+
+@pytest.fixture
+def captionacc(settings: Settings) -> Captionacc:
+    """Run the command in a process of its own."""
+    command = Path(sys.executable).parent / "captionacc"
+
+    def run(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [command, *map(str, arguments)],
+            env={**os.environ, "CAPTIONACC_HOME": str(settings.home)},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

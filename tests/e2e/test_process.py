@@ -1,0 +1,144 @@
+"""`captionacc process film.mp4`: what a newcomer gets from one command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from captionacc_dagster.assets.checks import CHECKS
+from captionacc_dagster.catalog.protocol import Catalog
+from gpu_ops.store import ObjectStore
+from tests.e2e.conftest import Captionacc
+from tests.e2e.films import SCRIPT, render_film
+
+pytestmark = pytest.mark.slow
+
+ASSETS = (
+    "video",
+    "full_frames",
+    "raw_ocr_db",
+    "layout_db",
+    "cropped_frames",
+    "caption_frame_extents_db",
+    "captions_db",
+    "subtitles",
+)
+
+
+def test_a_film_becomes_subtitles_with_every_artifact_and_check_on_record(
+    captionacc: Captionacc,
+    film: Path,
+    tmp_path: Path,
+    catalog: Catalog,
+    instance: dg.DagsterInstance,
+    store: ObjectStore,
+) -> None:
+    done = captionacc("process", film, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+
+    found = json.loads((tmp_path / "out" / "film.json").read_text())
+    assert [(cue["start_s"], cue["end_s"], cue["text"]) for cue in found] == [
+        (pytest.approx(start, abs=0.1001), pytest.approx(end, abs=0.1001), text)
+        for start, end, text in SCRIPT
+    ]
+    assert all(cue["end_s"] == (cue["end_frame_index"] + 1) / 10 for cue in found)
+    assert "Bring the blue umbrella." in (tmp_path / "out" / "film.srt").read_text()
+    assert (tmp_path / "out" / "film.vtt").read_text().startswith("WEBVTT\n")
+
+    (video,) = catalog.videos()
+    assert (video.status, video.caption_status, video.error_message) == ("active", "ready", None)
+    for asset in ASSETS:
+        made = materialization(instance, asset, video.id)
+        assert made.metadata, asset
+    evaluated, failed = failed_checks(instance)
+    assert evaluated == sorted(key.name for checks in CHECKS for key in checks.check_keys)
+    assert failed == []
+    assert {info.key.split("/")[1] for info in store.list("")} == {"client", "server"}
+
+
+def test_pictures_of_the_result_are_on_the_assets_pages_and_small(
+    captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog, instance: dg.DagsterInstance
+) -> None:
+    captionacc("process", film, "--out", tmp_path)
+    (video,) = catalog.videos()
+    for asset in ("layout_db", "caption_frame_extents_db", "captions_db"):
+        pictures = [
+            str(value.value)
+            for value in materialization(instance, asset, video.id).metadata.values()
+            if "data:image/jpeg;base64," in str(value.value)
+        ]
+        assert len(pictures) == 1, asset
+        assert 1_000 < len(pictures[0]) < 150_000
+
+
+def test_processing_again_makes_nothing_new(
+    captionacc: Captionacc, film: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    captionacc("process", film, "--out", tmp_path / "first")
+    runs = instance.get_runs_count()
+    again = captionacc("process", film, "--out", tmp_path / "second")
+    assert again.returncode == 0
+    assert instance.get_runs_count() == runs
+    assert (tmp_path / "first" / "film.srt").read_bytes() == (tmp_path / "second" / "film.srt").read_bytes()
+
+
+def test_a_region_given_by_hand_crops_again_and_only_there(
+    captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog
+) -> None:
+    captionacc("process", film, "--out", tmp_path)
+    done = captionacc("process", film, "--out", tmp_path, "--region", "0,0,1,0.5")
+    assert done.returncode == 0, done.stderr
+    (video,) = catalog.videos()
+    assert video.current_cropped_frames_version == 2
+    assert json.loads((tmp_path / "film.json").read_text()) == []
+
+
+def test_a_film_without_captions_is_done_and_says_so(
+    captionacc: Captionacc, tmp_path: Path, catalog: Catalog
+) -> None:
+    bare = tmp_path / "bare.mp4"
+    render_film(bare, script=(), duration=4.0)
+    done = captionacc("process", bare)
+    assert done.returncode == 0, done.stderr
+    assert "No captions were found" in done.stderr + done.stdout
+    assert json.loads((tmp_path / "bare.json").read_text()) == []
+    (video,) = catalog.videos()
+    assert (video.status, video.caption_status) == ("active", None)
+
+
+def test_several_files_are_processed_and_one_bad_one_does_not_stop_the_others(
+    captionacc: Captionacc, film: Path, tmp_path: Path
+) -> None:
+    bad, good = tmp_path / "bad.mp4", tmp_path / "good.mp4"
+    bad.write_text("not a video")
+    shutil.copy(film, good)
+    done = captionacc("process", bad, good)
+    assert done.returncode == 1
+    assert "bad.mp4" in done.stderr
+    assert (tmp_path / "good.srt").exists()
+    assert not (tmp_path / "bad.srt").exists()
+
+
+def materialization(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMaterialization:
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]), limit=1
+    ).records
+    assert records, f"{asset} was not materialized"
+    made = records[0].asset_materialization
+    assert made is not None
+    return made
+
+
+def failed_checks(instance: dg.DagsterInstance) -> tuple[list[str], list[str]]:
+    """Names of the checks that were evaluated, and of those among them that did not pass."""
+    found = [
+        event.asset_check_evaluation_data
+        for run in instance.get_runs()
+        for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        if (event := record.dagster_event) is not None
+    ]
+    return sorted(check.check_name for check in found), [c.check_name for c in found if not c.passed]
