@@ -72,7 +72,7 @@ def _crops(video: Path, region: Sequence[float]) -> Iterator[tuple[float, float,
         first = None
         length = 0.04
         for number, frame in enumerate(container.decode(video=0)):
-            if frame.time is None or number % _EVERY:
+            if number % _EVERY:
                 continue
             first = frame.time if first is None else first
             time = frame.time - first
@@ -85,7 +85,7 @@ def _crops(video: Path, region: Sequence[float]) -> Iterator[tuple[float, float,
             if pending:
                 yield pending[0], time, pending[1]
                 length = time - pending[0]
-            pending = time, np.ascontiguousarray(crop)
+            pending = time, np.ascontiguousarray(crop, np.uint8)
         if pending:
             yield pending[0], pending[0] + length, pending[1]
 

@@ -124,8 +124,8 @@ def _clips(duration: float) -> list[Clip]:
     upright = replace(latin, typeface=typeface("roboto bold"), size=0.026, outline=0.002, bottom=0.78)
     both = replace(latin, typeface=typeface("cantarell bold"), cjk_typeface=typeface("wqy"), size=0.052)
     kai = replace(chinese, typeface=typeface("kai"), outline=0.003)
-    small = {"width": 854, "height": 480}
-    portrait = {"width": 720, "height": 1280, "fps": 30}
+    small: dict[str, Any] = {"width": 854, "height": 480}
+    portrait: dict[str, Any] = {"width": 720, "height": 1280, "fps": 30}
     logo = Logo(LOGOS[0], replace(latin, size=0.05, outline=0.0, align="right", x=0.96, top=0.04))
     clock = Clock(style=replace(latin, size=0.04, align="left", x=0.04, top=0.05))
     ticker_style = replace(latin, size=0.035, outline=0.0, align="left", x=0.0, bottom=0.99)

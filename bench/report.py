@@ -99,9 +99,10 @@ def _frame(video: Path, pts_s: float) -> Image | None:
     with av.open(str(video)) as container:
         container.seek(int(max(0.0, pts_s - 0.001) * av.time_base))
         for frame in container.decode(video=0):
-            if shown is not None and frame.time is not None and frame.time > pts_s:
+            if shown is not None and frame.time > pts_s:
                 break
             shown = frame
     if shown is None:
         return None
-    return np.ascontiguousarray(np.rot90(shown.to_ndarray(format="bgr24"), round(shown.rotation / 90)))
+    upright = np.rot90(shown.to_ndarray(format="bgr24"), round(shown.rotation / 90))
+    return np.ascontiguousarray(upright, np.uint8)

@@ -92,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--duration", type=float, help="seconds of each clip")
     parser.add_argument("--baseline", action="store_true", help="also run the SSIM baseline (slow)")
     parser.add_argument("--given-region", action="store_true", help="tell the product where the captions are")
+    parser.add_argument("--auto-language", action="store_true", help="do not tell the product the language")
     parser.add_argument("--no-speed", action="store_true", help="leave the ten-minute speed test out")
     parser.add_argument("--speed-only", action="store_true", help="only the ten-minute speed test")
     scorer = os.environ.get("CAPTIONACC_SCORER")
@@ -108,7 +109,8 @@ def _arguments() -> argparse.Namespace:
 def _product_result(clip: Clip, options: argparse.Namespace, console: Console) -> Result:
     video, truth = clip.rendered(OUT / "clips")
     console.print(f"{clip.name}: processing {truth['duration_s']:g} s ...", highlight=False)
-    outcome = process_video(video, clip.language, truth["region"] if options.given_region else None)
+    language = "auto" if options.auto_language else clip.language
+    outcome = process_video(video, language, truth["region"] if options.given_region else None)
     failure = outcome.cost.output.strip()[-2000:] if outcome.failed else ""
     if failure:
         console.print(f"[red]{clip.name} failed (exit status {outcome.cost.exit_code})[/red]\n{failure}")
