@@ -1,6 +1,8 @@
-"""caption_frame_extents.db: one immutable inference run in SQLite. Standard library only, so the control plane reads it.
+"""caption_frame_extents.db: one immutable inference run in SQLite. Standard library only, so the control
+plane reads it.
 
-Pair probabilities come as rows of five numbers in the order of labels.LABELS; any sequence of sequences will do.
+Pair probabilities come as rows of five numbers in the order of labels.LABELS; any sequence of sequences will
+do.
 """
 
 from __future__ import annotations

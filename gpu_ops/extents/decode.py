@@ -1,9 +1,9 @@
 """From pair probabilities to extents, over the whole sequence at once.
 
-A hidden Markov model whose hidden step from one frame to the next is one of the five labels. Neighbouring frames are
-weak witnesses when a caption fades or the picture is cut, so pairs two and three frames apart speak too: the state
-remembers the last two steps, which says what those wider pairs ought to show. The best path is found by Viterbi's
-algorithm (1967). NumPy only.
+A hidden Markov model whose hidden step from one frame to the next is one of the five labels. Neighbouring
+frames are weak witnesses when a caption fades or the picture is cut, so pairs two and three frames apart
+speak too: the state remembers the last two steps, which says what those wider pairs ought to show. The best
+path is found by Viterbi's algorithm (1967). NumPy only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _ENDS_EMPTY = frozenset((EMPTY_EMPTY, VALID_EMPTY))
 
 @dataclass(frozen=True)
 class Extent:
-    """Frames `start_frame_index` to `end_frame_index` INCLUSIVE in one state; confidence 0-1 that it is right."""
+    """Frames `start_frame_index` to `end_frame_index` INCLUSIVE in one state; confidence 0-1 that it is
+    right."""
 
     start_frame_index: int
     end_frame_index: int
@@ -53,8 +54,8 @@ class Extent:
 
 @dataclass(frozen=True)
 class PairEvidence:
-    """Probabilities (rows, 5) of the labels of frames (i, i+1), (i, i+2) and (i, i+3), row i. Of n frames, `near` has
-    n - 1 rows; the wider ones have n - 2 and n - 3, or none at all if they were not looked at."""
+    """Probabilities (rows, 5) of the labels of frames (i, i+1), (i, i+2) and (i, i+3), row i. Of n frames,
+    `near` has n - 1 rows; the wider ones have n - 2 and n - 3, or none at all if they were not looked at."""
 
     near: Floats
     two_apart: Floats
@@ -62,7 +63,8 @@ class PairEvidence:
 
 
 def composed_label(steps: Sequence[int]) -> int:
-    """What a pair of frames shows if the steps between them are these labels (EITHER: captions around a gap)."""
+    """What a pair of frames shows if the steps between them are these labels (EITHER: captions around a
+    gap)."""
     empty_first, empty_last = steps[0] in _BEGINS_EMPTY, steps[-1] in _ENDS_EMPTY
     if empty_first:
         return EMPTY_EMPTY if empty_last else EMPTY_VALID
@@ -158,7 +160,8 @@ def extents_of_steps(steps: NDArray[np.int8], evidence: PairEvidence) -> list[Ex
 
 
 def decode(evidence: PairEvidence) -> list[Extent]:
-    """Extents that partition the n >= 2 frames this evidence speaks of, the most likely ones over the whole sequence."""
+    """Extents that partition the n >= 2 frames this evidence speaks of, the most likely ones over the whole
+    sequence."""
     return extents_of_steps(best_steps(evidence), evidence)
 
 

@@ -1,9 +1,10 @@
 """The pair model's architecture (PyTorch; used for training and export only).
 
-An encoder looks at every frame once and keeps where things are: 24 channels for each 8x8 pixels plus how likely that
-cell holds caption letters. A head compares two frames cell by cell, so one changed character stays visible however
-long the line is, and answers with the five labels. Siamese comparison with an element-wise difference and product
-follows common practice for sentence and patch pairs (InferSent, 2017; MatchNet, 2015).
+An encoder looks at every frame once and keeps where things are: 24 channels for each 8x8 pixels plus how
+likely that cell holds caption letters. A head compares two frames cell by cell, so one changed character
+stays visible however long the line is, and answers with the five labels. Siamese comparison with an
+element-wise difference and product follows common practice for sentence and patch pairs (InferSent, 2017;
+MatchNet, 2015).
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Residual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """uint8 strips (N, H, W) -> embeddings (N, 25, H/8, W/8), the last channel being the letter probability."""
+    """uint8 strips (N, H, W) -> embeddings (N, 25, H/8, W/8), the last channel being the letter
+    probability."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,13 +1,13 @@
 """From a stream of cropped frames to extents: encodes each frame once, compares, decodes, refines.
 
-Memory does not grow with the video but for about 100 bytes a grid frame (its probabilities): strips and embeddings are
-kept only for the frames lately seen.
+Memory does not grow with the video but for about 100 bytes a grid frame (its probabilities): strips and
+embeddings are kept only for the frames lately seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,17 +18,22 @@ from gpu_ops.extents.decode import Extent, PairEvidence, State, best_steps, exte
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, LABELS, REVERSED, SAME
 from gpu_ops.extents.model import Embeddings, PairModel
 from gpu_ops.extents.refine import Change, find_change
+from gpu_ops.extents.rows import ProbabilityRows
+from gpu_ops.extents.second_look import Correction, corrected, look_again
 from gpu_ops.extents.strips import model_size, normalised
 
 BATCH = 16
 WIDEST = 3  # frames apart of the widest pair looked at
 CLEAR = 0.9  # a neighbouring pair this surely unchanged holds no boundary
 CLEAR_WIDE = 0.6
+LOOK_EVERY = 128  # frames between second looks
+UNSETTLED = 12  # frames at the end whose decoding may still change
+KEPT = 900  # embeddings in memory at most, about 40 kB each
 
 
 class LumaFrame(Protocol):
-    """What the predictor needs of a cropped frame: its grid index (None for a native frame between grid positions),
-    its source time in seconds, and its luma plane, uint8 (H, W)."""
+    """What the predictor needs of a cropped frame: its grid index (None for a native frame between grid
+    positions), its source time in seconds, and its luma plane, uint8 (H, W)."""
 
     @property
     def index(self) -> int | None: ...
@@ -40,8 +45,8 @@ class LumaFrame(Protocol):
 
 @dataclass(frozen=True)
 class TimedExtent(Extent):
-    """An extent with its times in seconds: `end_s` is exclusive, the first moment that no longer shows it. Exact source
-    frame times where native frames were seen, grid times (index / 10) elsewhere."""
+    """An extent with its times in seconds: `end_s` is exclusive, the first moment that no longer shows it.
+    Exact source frame times where native frames were seen, grid times (index / 10) elsewhere."""
 
     start_s: float
     end_s: float
@@ -51,8 +56,9 @@ class TimedExtent(Extent):
 class Prediction:
     """All that was found in a sequence of `frame_count` grid frames.
 
-    `forward` and `backward`, float32 (frame_count - 1, 5): label probabilities of the pairs (i, i+1) and (i+1, i), in the
-    order of labels.LABELS. `label_counts` counts the forward labels. `extents` partition the grid.
+    `forward` and `backward`, float32 (frame_count - 1, 5): label probabilities of the pairs (i, i+1) and
+    (i+1, i), in the order of labels.LABELS. `label_counts` counts the forward labels. `extents` partition the
+    grid.
     """
 
     frame_count: int
@@ -66,7 +72,8 @@ class Prediction:
 
 @dataclass
 class _Pending:
-    """A grid frame not yet encoded, and the native frames seen after it: normalised strips and their times."""
+    """A grid frame not yet encoded, and the native frames seen after it: normalised strips and their
+    times."""
 
     strip: NDArray[np.uint8]
     time: float
@@ -88,20 +95,20 @@ class ExtentPredictor:
         self._size: tuple[int, int] | None = None
         self._count = 0
         self._waiting: list[_Pending] = []
-        self._recent: list[tuple[_Pending, Embeddings]] = []  # the newest encoded frames, oldest first
+        self._lately: list[_Pending] = []  # the last encoded frames, while natives after them may be wanted
+        self._embeddings: list[Embeddings] = []  # of the frames before the next to be encoded, oldest first
         self._encoded = 0
-        self._forward: list[NDArray[np.float32]] = []
-        self._backward: list[NDArray[np.float32]] = []
-        self._wider: tuple[list[NDArray[np.float32]], ...] = ([], [])
+        self._looked_at = 0  # embeddings there were at the last second look
+        self._forward, self._backward = ProbabilityRows(), ProbabilityRows()
+        self._two_apart, self._three_apart = ProbabilityRows(), ProbabilityRows()
         self._changes: dict[int, Change] = {}
+        self._corrections: list[Correction] = []
 
     def add(self, frame: LumaFrame) -> None:
         """Take the next frame. Raises ValueError if a grid index is missing or comes twice."""
         if self._size is None:
             self._size = model_size(*frame.y.shape)
         strip = normalised(frame.y, self._size)
-        if strip is frame.y:
-            strip = strip.copy()
         if frame.index is None:
             if self._waiting:
                 self._waiting[-1].later_strips.append(strip)
@@ -110,7 +117,7 @@ class ExtentPredictor:
         if frame.index != self._count:
             raise ValueError(f"grid frame {frame.index} came where {self._count} was expected")
         self._count += 1
-        # One waits always: native frames after it are still to come.
+        # The newest frame waits for the native frames after it.
         if len(self._waiting) > self._batch:
             self._advance(self._batch)
         self._waiting.append(_Pending(strip, frame.time))
@@ -118,22 +125,20 @@ class ExtentPredictor:
     def finish(self) -> Prediction:
         """Decode everything seen. Without any grid frame there are no extents."""
         self._advance(len(self._waiting))
-        forward, backward = _joined(self._forward), _joined(self._backward)
-        evidence = PairEvidence(
-            (forward + backward[:, REVERSED]) / 2, *(_joined(rows) for rows in self._wider)
-        )
+        steps = np.zeros(0, np.int8)
         if self._count < 2:
-            extents, steps = self._without_pairs(), np.zeros(0, np.int8)
+            extents = self._without_pairs()
         else:
+            self._second_look(settled=True)
+            evidence = corrected(self._evidence(0), self._corrections)
             steps = best_steps(evidence)
             extents = extents_of_steps(steps, evidence)
-        counts = (
-            np.bincount(forward.argmax(axis=1), minlength=len(LABELS)) if len(forward) else np.zeros(5, int)
-        )
+        forward = self._forward.part()
+        counts = np.bincount(forward.argmax(axis=1), minlength=len(LABELS))
         return Prediction(
             frame_count=self._count,
             forward=forward,
-            backward=backward,
+            backward=self._backward.part(),
             extents=_timed(extents, steps, self._changes),
             label_counts={label: int(count) for label, count in zip(LABELS, counts, strict=True)},
             model_version=self._model.version,
@@ -143,68 +148,83 @@ class ExtentPredictor:
     def _without_pairs(self) -> list[Extent]:
         if self._count == 0:
             return []
-        only = self._recent[-1][1][None]
+        only = self._embeddings[-1][None]
         return single_frame(self._model.compare(only, only)[0])
+
+    def _evidence(self, start: int) -> PairEvidence:
+        """Evidence on the frames from `start` on that have been encoded."""
+        near = (self._forward.part(start) + self._backward.part(start)[:, REVERSED]) / 2
+        return PairEvidence(near, self._two_apart.part(start), self._three_apart.part(start))
 
     def _advance(self, count: int) -> None:
         """Encode the `count` oldest waiting frames and compare them with those before."""
         if count == 0:
             return
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        embeddings = self._model.encode([pending.strip for pending in taken])
-        known = len(self._recent)
-        self._recent += list(zip(taken, embeddings, strict=True))
-        stack = np.stack([embedding for _, embedding in self._recent])
-        for apart in (1, 2, 3):
+        self._embeddings += list(self._model.encode([pending.strip for pending in taken]))
+        self._encoded += count
+        self._lately += taken
+        stack = np.stack(self._embeddings[-(count + WIDEST) :])
+        known = len(stack) - count
+        for apart, rows in ((1, self._forward), (2, self._two_apart), (3, self._three_apart)):
             first = max(0, known - apart)
             a, b = stack[first : len(stack) - apart], stack[first + apart :]
-            if len(b) == 0:
-                continue
-            if apart == 1:
-                self._forward.append(self._model.compare(a, b))
-                self._backward.append(self._model.compare(b, a))
-            else:
-                self._wider[apart - 2].append(self._model.compare(a, b))
-        self._encoded += count
-        self._refine(max(0, known - 1 - WIDEST), len(self._recent) - 1)
-        self._recent = self._recent[-(WIDEST + 2) :]
+            if len(b):
+                rows.append(self._model.compare(a, b))
+                if apart == 1:
+                    self._backward.append(self._model.compare(b, a))
+        self._refine()
+        if len(self._embeddings) - self._looked_at >= LOOK_EVERY:
+            self._second_look(settled=False)
 
-    def _refine(self, first: int, last: int) -> None:
-        """Look at the native frames inside the pairs (k, k + 1), first <= k < last, of the recent frames that may hold
-        a boundary."""
-        oldest = self._encoded - len(self._recent)
-        for k in range(first, last):
-            pair = oldest + k
-            pending, before = self._recent[k]
+    def _refine(self) -> None:
+        """Look at the native frames inside the late pairs that may hold a boundary."""
+        oldest = self._encoded - len(self._lately)
+        for place, pending in enumerate(self._lately[:-1]):
+            pair = oldest + place
             if pair in self._changes or not pending.later_strips or not self._may_change(pair):
                 continue
-            following, after = self._recent[k + 1]
+            before, after = self._embeddings[pair - self._encoded], self._embeddings[pair + 1 - self._encoded]
             between = self._model.encode(pending.later_strips)
-            self._changes[pair] = find_change(
-                self._model, before, after, between, [*pending.later_times, following.time]
-            )
+            times = [*pending.later_times, self._lately[place + 1].time]
+            self._changes[pair] = find_change(self._model, before, after, between, times)
+        self._lately = self._lately[-(WIDEST + 1) :]
 
     def _may_change(self, pair: int) -> bool:
-        if _unchanged(self._forward, pair) < CLEAR or _unchanged(self._backward, pair) < CLEAR:
-            return True
-        around = (_unchanged(self._wider[0], pair - 1), _unchanged(self._wider[0], pair))
-        return min(around) < CLEAR_WIDE
+        near = [_unchanged(rows, pair) for rows in (self._forward, self._backward)]
+        wide = [_unchanged(self._two_apart, row) for row in (pair - 1, pair)]
+        return min(near) < CLEAR or min(wide) < CLEAR_WIDE
+
+    def _second_look(self, settled: bool) -> None:
+        """Check the decoded extents whose embeddings are at hand, then let go of those embeddings.
+
+        Unless `settled` (no more frames will come), the last extents wait, for what follows may still change
+        them.
+        """
+        offset = self._encoded - len(self._embeddings)
+        evidence = self._evidence(offset)
+        extents = [
+            replace(
+                e, start_frame_index=e.start_frame_index + offset, end_frame_index=e.end_frame_index + offset
+            )
+            for e in extents_of_steps(best_steps(evidence), evidence)
+        ]
+        done = len(extents)
+        if not settled:
+            done = sum(extent.end_frame_index < self._encoded - UNSETTLED for extent in extents)
+        self._corrections += look_again(self._model, self._embeddings, offset, extents[:done])
+        # The last checked extent stays, for its end has not been checked; one longer than memory is cut.
+        keep_from = extents[max(0, done - 1)].start_frame_index
+        keep_from = max(keep_from, self._encoded - KEPT)
+        self._embeddings = self._embeddings[keep_from - offset :]
+        self._looked_at = len(self._embeddings)
 
 
-def _unchanged(blocks: Sequence[NDArray[np.float32]], row: int) -> float:
-    """Probability that row `row` of the joined blocks shows no change; 1 where there is no such row (yet)."""
-    end = sum(len(block) for block in blocks)
-    if not 0 <= row < end:
+def _unchanged(rows: ProbabilityRows, row: int) -> float:
+    """Probability that this row shows no change; 1 where there is no such row (yet)."""
+    if not 0 <= row < len(rows):
         return 1.0
-    for block in reversed(blocks):
-        end -= len(block)
-        if row >= end:
-            return float(block[row - end, [SAME, EMPTY_EMPTY]].max())
-    return 1.0
-
-
-def _joined(blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate(blocks) if blocks else np.zeros((0, len(LABELS)), np.float32)
+    return float(rows.part(row, row + 1)[0, [SAME, EMPTY_EMPTY]].max())
 
 
 def _timed(

@@ -1,8 +1,8 @@
 """Finds the native frame at which a caption changes, between two grid frames that differ.
 
-The grid says only that something changed within 0.1 s. The native frames between are few, so every place the change
-could be is tried: frames before it must look like the first grid frame, frames after it like the second, and where
-one caption follows another an empty stretch may lie between.
+The grid says only that something changed within 0.1 s. The native frames between are few, so every place the
+change could be is tried: frames before it must look like the first grid frame, frames after it like the
+second, and where one caption follows another an empty stretch may lie between.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class Change:
-    """Source-frame times in seconds: `at`, the first frame after the change; and, for one caption following another,
-    `left`, the first frame that no longer shows the earlier one, and `entered`, the first that shows the later one."""
+    """Source-frame times in seconds: `at`, the first frame after the change; and, for one caption following
+    another, `left`, the first frame that no longer shows the earlier one, and `entered`, the first that shows
+    the later one."""
 
     at: float
     left: float

@@ -1,7 +1,8 @@
-"""Which pair models are shipped: their versions, newest first, without loading any of them. Standard library only.
+"""Which pair models are shipped: their versions, newest first, without loading any of them. Standard library
+only.
 
-A model is a folder models/<version>/ holding encoder.onnx, head.onnx and model.json; its version is the first twelve
-hex digits of the SHA-256 over both ONNX files, so a version names its weights.
+A model is a folder models/<version>/ holding encoder.onnx, head.onnx and model.json; its version is the first
+twelve hex digits of the SHA-256 over both ONNX files, so a version names its weights.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class UnknownModel(LookupError):
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A shipped model: its version, its folder, when it was made (ISO date and time), and all of model.json."""
+    """A shipped model: its version, its folder, when it was made (ISO date and time), and all of
+    model.json."""
 
     version: str
     folder: Path

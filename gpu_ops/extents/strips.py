@@ -16,7 +16,8 @@ STEP = 16
 def model_size(height: int, width: int) -> tuple[int, int]:
     """Height and width, both multiples of 16, at which a strip of `height` x `width` pixels is looked at.
 
-    About PIXELS pixels whatever the shape, so a two-line strip gets more height and every strip costs the same.
+    About PIXELS pixels whatever the shape, so a two-line strip gets more height and every strip costs the
+    same.
     """
     aspect = width / height
     tall = min(MAX_HEIGHT, max(MIN_HEIGHT, (PIXELS / aspect) ** 0.5))

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from gpu_ops.extents import labels, registry
 from gpu_ops.extents.network import CHANNELS, EMBEDDING, Encoder, Head, HeadProbabilities
@@ -35,8 +35,8 @@ LETTERS_WEIGHT = 0.6
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes as tensors: strips uint8 (S*8, H, W), letters 0/1 (S*8, H/8, W/8), which frames have a sure label (S*8),
-    pairs as frame numbers `first` and `second` (P,), and their labels (P,)."""
+    """Scenes as tensors: strips uint8 (S*8, H, W), letters 0/1 (S*8, H/8, W/8), which frames have a sure
+    label (S*8), pairs as frame numbers `first` and `second` (P,), and their labels (P,)."""
 
     strips: Tensor
     letters: Tensor
@@ -156,10 +156,17 @@ def loss_of(network: PairNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
     return pair_loss + LETTERS_WEIGHT * letter_loss, right
 
 
+def _warming_average(average: Tensor, now: Tensor, seen: Tensor | int) -> Tensor:
+    """Exponential average that forgets the untrained start: the decay rises from 0 to 0.998."""
+    decay = min(0.998, (1 + int(seen)) / (20 + int(seen)))
+    return average * decay + now * (1 - decay)
+
+
 def train(
     pool: Path, minutes: float, seed: int, learning_rate: float, start: Path | None, checkpoint: Path
 ) -> PairNetwork:
-    """Train for `minutes` of wall time from `start` (a checkpoint) or from nothing; returns the averaged weights.
+    """Train for `minutes` of wall time from `start` (a checkpoint) or from nothing; returns the averaged
+    weights.
 
     The learning rate rises for the first 3 % of the time and then falls along a cosine. The averaged weights
     are saved to `checkpoint` every few minutes.
@@ -169,12 +176,12 @@ def train(
     network = PairNetwork()
     if start is not None:
         network.load_state_dict(torch.load(start, weights_only=True))
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
+    averaged = AveragedModel(network, avg_fn=_warming_average, use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
     began = saved = time.monotonic()
     shown_loss, shown_right = 2.0, 0.0
     for step, batch in enumerate(batches(pool, seed)):
-        done = (time.monotonic() - began) / (minutes * 60)
+        done = (time.monotonic() - began) / (minutes * 60) if minutes else 1.0
         if done >= 1:
             break
         warm = min(1.0, done / 0.03 + 0.02)
@@ -212,7 +219,8 @@ class _HalfEncoder(nn.Module):
 
 
 def export(network: PairNetwork, models: Path, facts: dict[str, object]) -> Path:
-    """Write encoder.onnx, head.onnx and model.json below `models` under their content version; returns the folder."""
+    """Write encoder.onnx, head.onnx and model.json below `models` under their content version; returns the
+    folder."""
     network.eval()
     folder = models / "unfinished"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
-"""What moves behind captions: photographs panned and zoomed, procedural textures, flat drawings, fades, cuts, flicker,
-and the writing that is no caption: signs, logos, clocks, tickers."""
+"""What moves behind captions: photographs panned and zoomed, procedural textures, flat drawings, fades, cuts,
+flicker, and the writing that is no caption: signs, logos, clocks, tickers."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class Overlay:
         self._layer = self._draw(0.0)
 
     def _draw(self, time: float) -> tuple[Plane, Plane]:
-        width, height = self._size
+        width, _ = self._size
         text = self._text
         if self._kind == "clock":
             seconds = self._seconds + int(time // 10)

@@ -1,4 +1,5 @@
-"""Draws captions in the looks met in real footage: thin, outlined, boxed, shadowed, glowing, translucent, italic, sung.
+"""Draws captions in the looks met in real footage: thin, outlined, boxed, shadowed, glowing, translucent,
+italic, sung.
 
 Everything is luma only, as the model sees nothing else.
 """
@@ -22,7 +23,8 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Look:
-    """How the captions of one film look. Lumas are 0-255, sizes in pixels or in fractions of the letter size."""
+    """How the captions of one film look. Lumas are 0-255, sizes in pixels or in fractions of the letter
+    size."""
 
     font: FontFile
     second_font: FontFile
@@ -48,7 +50,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a caption puts over the picture: luma already times alpha, alpha 0-1, and where its letters are (0-1)."""
+    """What a caption puts over the picture: luma already times alpha, alpha 0-1, and where its letters are
+    (0-1)."""
 
     luma: Plane
     alpha: Plane

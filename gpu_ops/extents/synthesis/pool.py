@@ -19,7 +19,8 @@ SHARD_SCENES = 64
 
 
 def draw_shard(folder: Path, seed: int, number: int) -> Path:
-    """Draw shard `number` of SHARD_SCENES scenes of one shape; the same seed and number give the same scenes."""
+    """Draw shard `number` of SHARD_SCENES scenes of one shape; the same seed and number give the same
+    scenes."""
     rng = random.Random(f"{seed}/{number}")
     shape = rng.choices(list(SHAPES), list(SHAPES.values()))[0]
     scenes = [random_scene(rng, shape) for _ in range(SHARD_SCENES)]

@@ -1,4 +1,5 @@
-"""Scenes: eight grid frames of one strip, with what caption each shows. The unit the pair model is trained on."""
+"""Scenes: eight grid frames of one strip, with what caption each shows. The unit the pair model is trained
+on."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ SURE_ABSENT, SURE_PRESENT = 0.3, 0.7
 @dataclass(frozen=True)
 class Scene:
     """Strips `frames` uint8 (8, H, W); `captions` int8 (8,), 0 for none, equal numbers for equal captions;
-    `sure` bool (8,), False where a fade makes the label a matter of taste; `letters` uint8 0/1 (8, H/8, W/8)."""
+    `sure` bool (8,), False where a fade makes the label a matter of taste; `letters` uint8 0/1 (8, H/8,
+    W/8)."""
 
     frames: NDArray[np.uint8]
     captions: NDArray[np.int8]
@@ -87,7 +89,8 @@ def _timeline(rng: random.Random) -> list[Shown]:
 def related_captions(
     rng: random.Random, scripts: Sequence[str], look: Look, width: int
 ) -> list[tuple[str, ...]]:
-    """Three captions with a line per script, often hard to tell apart: one character, an added word, one line of two.
+    """Three captions with a line per script, often hard to tell apart: one character, an added word, one line
+    of two.
 
     Where there are two lines, one may be empty: captions of one and two lines, or in two zones, alternate.
     """

@@ -1,8 +1,8 @@
 """Random captions in many scripts, and the near-identical ones a pair model must tell apart.
 
-Chinese characters are those of GB 2312 level 1 (3,755 common ones, by frequency of use in that standard's choice),
-half of the draws among the few hundred most frequent; English words come from Python's own language reference;
-other scripts draw letters from their Unicode block, which is enough to learn shapes.
+Chinese characters are those of GB 2312 level 1 (3,755 common ones), half of the draws among the few hundred
+most frequent; English words come from Python's own language reference; other scripts draw letters from their
+Unicode block, which is enough to learn shapes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,35 @@ COMMON_CHINESE = (
     "系气题活尔更别打女变四神总何电数安少报才结反受目太量再感建务做接必场件计管期市直德资命山金指克许统区保至队形社便空决治展马科司五基眼书非则听白却"
     "界达光放强即像难且权思王象完设式色路记南品住告类求据程北边死张该交规万取拉格望觉术领共确传师观清今切院让识候带导争运笑飞风步改收根干造言联持组每"
 )
-GERMAN = "ich habe nicht gewusst dass wir schon über die Straße müssen aber vielleicht könnte er später für uns größer werden Mädchen während natürlich zurück gehört"
-FRENCH = "je ne sais pas où elle était hier mais peut-être qu'il fallait déjà répondre à cette lettre très étrange français garçon même après leçon voilà château"
-SPANISH = "no sé dónde está mañana pero quizás él también quería volver así que después niño corazón según nadie todavía mamá señor aquí adiós también cuándo"
-VIETNAMESE = "tôi không biết điều đó nhưng chúng ta phải đi ngay bây giờ người đàn ông đã nói rằng những năm trước với một được"
-RUSSIAN = "я не знаю где он был вчера но может быть она уже ответила на это письмо человек время жизнь сегодня большой потому хорошо только ничего никогда деньги слушай пожалуйста спасибо вместе дорога город любовь объект съёмка ещё щека"
-UKRAINIAN = "я не знаю де він був учора але може бути вона вже відповіла це людина час життя сьогодні великий тому добре тільки нічого гроші їжак ґанок"
-GREEK = "δεν ξέρω πού ήταν χθες αλλά ίσως έχει ήδη απαντήσει σε αυτό το γράμμα άνθρωπος ζωή σήμερα μεγάλος γιατί καλά μόνο τίποτα ποτέ"
+GERMAN = (
+    "ich habe nicht gewusst dass wir schon über die Straße müssen aber vielleicht könnte er später für "
+    "uns größer werden Mädchen während natürlich zurück gehört"
+)
+FRENCH = (
+    "je ne sais pas où elle était hier mais peut-être qu'il fallait déjà répondre à cette lettre très "
+    "étrange français garçon même après leçon voilà château"
+)
+SPANISH = (
+    "no sé dónde está mañana pero quizás él también quería volver así que después niño corazón según "
+    "nadie todavía mamá señor aquí adiós también cuándo"
+)
+VIETNAMESE = (
+    "tôi không biết điều đó nhưng chúng ta phải đi ngay bây giờ người đàn ông đã nói rằng những năm "
+    "trước với một được"
+)
+RUSSIAN = (
+    "я не знаю где он был вчера но может быть она уже ответила на это письмо человек время жизнь "
+    "сегодня большой потому хорошо только ничего никогда деньги слушай пожалуйста спасибо вместе дорога "
+    "город любовь объект съёмка ещё щека"
+)
+UKRAINIAN = (
+    "я не знаю де він був учора але може бути вона вже відповіла це людина час життя сьогодні великий "
+    "тому добре тільки нічого гроші їжак ґанок"
+)
+GREEK = (
+    "δεν ξέρω πού ήταν χθες αλλά ίσως έχει ήδη απαντήσει σε αυτό το γράμμα άνθρωπος ζωή σήμερα μεγάλος "
+    "γιατί καλά μόνο τίποτα ποτέ"
+)
 
 LETTER_RANGES = {
     "arabic": [(0x0627, 0x063A), (0x0641, 0x064A)],
