@@ -30,7 +30,7 @@ test: .venv/installed-dev
 	$(BIN)/pytest
 
 lint: .venv/installed-dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/installed-dev
 	$(BIN)/python -m bench.run

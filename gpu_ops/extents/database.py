@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from gpu_ops.extents.labels import LABELS
 
@@ -87,7 +87,7 @@ class StoredExtent:
 
     start_frame_index: int
     end_frame_index: int
-    state: str
+    state: Literal["predicted", "gap", "issue"]
     confidence: float
     start_s: float
     end_s: float

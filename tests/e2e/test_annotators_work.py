@@ -20,6 +20,9 @@ from tests.e2e.conftest import Captionacc
 
 pytestmark = pytest.mark.slow
 
+CROP = "SELECT crop_left, crop_top, crop_right, crop_bottom FROM layout_config"
+PREDICTED = "SELECT id FROM captions WHERE caption_frame_extents_state = 'predicted' ORDER BY id LIMIT 3"
+
 
 @contextmanager
 def edited(store: ObjectStore, key: str, scratch: Path) -> Iterator[sqlite3.Connection]:
@@ -46,23 +49,15 @@ def test_labels_confirmed_captions_and_texts_survive_a_run_of_every_stage(
     with edited(store, keys.layout_db, tmp_path) as db:
         db.execute("UPDATE boxes SET label = 'in', label_updated_at = '2026-01-01T00:00:00+00:00'")
         (labelled,) = db.execute("SELECT count(*) FROM boxes").fetchone()
-        region = db.execute(
-            "SELECT crop_left, crop_top, crop_right, crop_bottom FROM layout_config"
-        ).fetchone()
+        region = db.execute(CROP).fetchone()
     with edited(store, keys.captions_db, tmp_path) as db:
-        ids = [
-            row[0]
-            for row in db.execute("SELECT id FROM captions WHERE caption_frame_extents_state = 'predicted'")
-        ]
-        confirmed, written, noted = ids[:3]
+        confirmed, written, noted = (row[0] for row in db.execute(PREDICTED))
         db.execute(
-            "UPDATE captions SET caption_frame_extents_state = 'confirmed', end_frame_index = end_frame_index - 2 "
-            "WHERE id = ?",
+            "UPDATE captions SET caption_frame_extents_state = 'confirmed', "
+            "end_frame_index = end_frame_index - 2 WHERE id = ?",
             (confirmed,),
         )
-        db.execute(
-            "UPDATE captions SET text = 'A better text', text_status = 'valid' WHERE id = ?", (written,)
-        )
+        db.execute("UPDATE captions SET text = 'A better text', text_status = 'ok' WHERE id = ?", (written,))
         db.execute("UPDATE captions SET text_notes = 'check the name' WHERE id = ?", (noted,))
         before = rows(db, (confirmed, written, noted))
 
@@ -70,10 +65,7 @@ def test_labels_confirmed_captions_and_texts_survive_a_run_of_every_stage(
 
     with edited(store, keys.layout_db, tmp_path) as db:
         assert db.execute("SELECT count(*) FROM boxes WHERE label = 'in'").fetchone() == (labelled,)
-        assert (
-            db.execute("SELECT crop_left, crop_top, crop_right, crop_bottom FROM layout_config").fetchone()
-            == region
-        )
+        assert db.execute(CROP).fetchone() == region
     with edited(store, keys.captions_db, tmp_path) as db:
         assert rows(db, (confirmed, written, noted)) == before
     exported = captionacc("export", "film.mp4", "--out", tmp_path / "after")
@@ -85,8 +77,8 @@ def rows(db: sqlite3.Connection, ids: tuple[int, ...]) -> list[tuple[object, ...
     """What the annotator did, and where."""
     marks = ", ".join("?" * len(ids))
     return db.execute(
-        "SELECT id, start_frame_index, end_frame_index, caption_frame_extents_state, text, text_status, text_notes "
-        f"FROM captions WHERE id IN ({marks}) ORDER BY id",
+        "SELECT id, start_frame_index, end_frame_index, caption_frame_extents_state, text, "
+        f"text_status, text_notes FROM captions WHERE id IN ({marks}) ORDER BY id",
         ids,
     ).fetchall()
 

@@ -1,4 +1,4 @@
-"""Bad and odd input: a clear message in the catalog, the run and the command's output; never a retry storm."""
+"""Bad and odd input: one clear sentence in the catalog, the run and the output; never a retry storm."""
 
 from __future__ import annotations
 
