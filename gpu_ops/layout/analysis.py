@@ -221,7 +221,7 @@ def _as_seen(
         _Seen(
             number,
             frame.time,
-            _plain(box.text),
+            _plain(box),
             box.left * aspect,
             box.top,
             box.right * aspect,
@@ -234,8 +234,12 @@ def _as_seen(
     ]
 
 
-def _plain(text: str) -> str:
-    return "".join(char for char in text.casefold() if char.isalnum()) or text.strip()
+def _plain(box: OcrBox) -> str:
+    """What tells one text from another; for an illegible one its width in line heights stands in."""
+    letters = "".join(char for char in box.text.casefold() if char.isalnum())
+    if not letters and not _CLOCK.fullmatch(box.text):
+        return f"?{round(3 * box.width / max(box.height, 1e-6))}"
+    return letters or box.text
 
 
 def _static(seen: Sequence[_Seen], times: Sequence[float]) -> set[int]:

@@ -41,7 +41,10 @@ class RapidEngine:
         return f"rapidocr {version()} PP-OCRv6 small"
 
     def read(self, image: Image) -> list[OcrBox]:
-        """Every legible line of a frame, top to bottom. Raises OcrFailed."""
+        """Every line of a frame, top to bottom; text is empty where the model cannot read it.
+
+        Where captions are does not depend on being able to read them. Raises OcrFailed.
+        """
         height, width = image.shape[:2]
         areas = [area for line in self._areas(image, FRAME_LONG_SIDE) for area in _joined(line)]
         areas = sorted(areas, key=lambda area: -area.width * area.height)[:_MOST_LINES]
@@ -49,15 +52,13 @@ class RapidEngine:
         readings = self._readings([_cut(image, area) for area in areas])
         return [
             OcrBox(
-                _text(reading),
-                confidence,
+                *_found(area, reading),
                 area.left / width,
                 area.top / height,
                 area.right / width,
                 area.bottom / height,
             )
             for area, reading in zip(areas, readings, strict=True)
-            if _text(reading) and (confidence := _average(reading)) >= _LEAST_BOX_CONFIDENCE
         ]
 
     def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
@@ -129,6 +130,12 @@ def _joined(line: list[TextArea]) -> list[TextArea]:
         )
         for group in groups
     ]
+
+
+def _found(area: TextArea, reading: Reading) -> tuple[str, float]:
+    """Text and confidence: of the reading, or of there being text when it is illegible."""
+    text, confidence = _text(reading), _average(reading)
+    return (text, confidence) if text and confidence >= _LEAST_BOX_CONFIDENCE else ("", area.score)
 
 
 def _cut(image: Image, area: TextArea) -> Image:
