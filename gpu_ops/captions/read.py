@@ -78,8 +78,8 @@ def reading_warnings(readings: Sequence[CaptionReading]) -> list[str]:
     if illegible:
         warnings.append(
             f"{illegible} of {len(readings)} captions hold text that the local OCR cannot read. It knows Latin, "
-            "Chinese and Japanese letters, not Cyrillic, Korean, Arabic, Thai or Indian ones: those need another "
-            "OCR engine, such as Google Vision."
+            "Chinese and Japanese letters, not Cyrillic, Korean, Arabic, Thai or Indian ones: "
+            "those need another OCR engine, such as Google Vision."
         )
     if failed:
         warnings.append(
