@@ -28,7 +28,7 @@ HELD_OUT_FAMILIES = (
     "WenQuanYi Micro Hei",
     "AR PL UKai",
 )
-HELD_OUT_IMAGE_PACKAGES = ("gnome-backgrounds", "ukui-wallpapers")
+HELD_OUT_IMAGE_PACKAGES = ("gnome-backgrounds", "ukui-wallpapers", "lomiri-wallpapers-16.04")
 IMAGE_FOLDERS = ("/usr/share/wallpapers", "/usr/share/backgrounds")
 MAX_IMAGE_SIDE = 1600
 
