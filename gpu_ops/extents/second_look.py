@@ -112,12 +112,12 @@ def _log_same(probabilities: Probabilities) -> Probabilities:
 def _same_across(
     model: PairModel, embeddings: Sequence[Embeddings], offset: int, left: Extent, right: Extent
 ) -> bool:
-    reach = min(
-        WITNESSES,
-        left.end_frame_index - left.start_frame_index + 1,
-        right.end_frame_index - right.start_frame_index + 1,
-    )
-    before = [embeddings[left.end_frame_index - offset - step] for step in range(reach)]
-    after = [embeddings[right.start_frame_index - offset + step] for step in range(reach)]
+    left_length = left.end_frame_index - left.start_frame_index + 1
+    right_length = right.end_frame_index - right.start_frame_index + 1
+    # The frames at the switch itself are what misled.
+    skipped = min(2, (min(left_length, right_length) - 1) // 2)
+    reach = min(WITNESSES, left_length - skipped, right_length - skipped)
+    before = [embeddings[left.end_frame_index - offset - skipped - step] for step in range(reach)]
+    after = [embeddings[right.start_frame_index - offset + skipped + step] for step in range(reach)]
     both = _compared(model, before + after, after + before)
     return float(both[:, SAME].mean()) > SAME_ABOVE

@@ -35,12 +35,11 @@ LETTERS_WEIGHT = 0.6
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes as tensors: strips uint8 (S*8, H, W), letters 0/1 (S*8, H/8, W/8), which frames have a sure
-    label (S*8), pairs as frame numbers `first` and `second` (P,), and their labels (P,)."""
+    """Scenes as tensors: strips uint8 (S*8, H, W), letters 0/1 (S*8, H/8, W/8), pairs as frame numbers
+    `first` and `second` (P,), and their labels `wanted` (P,)."""
 
     strips: Tensor
     letters: Tensor
-    sure: Tensor
     first: Tensor
     second: Tensor
     wanted: Tensor
@@ -70,9 +69,7 @@ def _varied(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.u
     return out
 
 
-def _scene_pairs(
-    rng: np.random.Generator, captions: NDArray[np.int8], sure: NDArray[np.bool_]
-) -> list[tuple[int, int, int]]:
+def _scene_pairs(rng: np.random.Generator, captions: NDArray[np.int8]) -> list[tuple[int, int, int]]:
     """Ordered pairs (first, second, label) inside one scene: neighbours first, then any, in either order."""
     count = len(captions)
     neighbours = [(i, i + 1) for i in range(count - 1)]
@@ -80,9 +77,8 @@ def _scene_pairs(
     rng.shuffle(far)
     pairs: list[tuple[int, int, int]] = []
     for i, j in neighbours + far[: PAIRS_PER_SCENE - len(neighbours)]:
-        if sure[i] and sure[j]:
-            a, b = (i, j) if rng.random() < 0.5 else (j, i)
-            pairs.append((a, b, pair_label(int(captions[a]), int(captions[b]))))
+        a, b = (i, j) if rng.random() < 0.5 else (j, i)
+        pairs.append((a, b, pair_label(int(captions[a]), int(captions[b]))))
     return pairs
 
 
@@ -94,15 +90,12 @@ def batches(pool: Path, seed: int) -> Iterator[Batch]:
         if not shards:
             raise SystemExit(f"No scenes in {pool}: draw some with python -m gpu_ops.extents.synthesis.pool")
         with np.load(shards[rng.integers(len(shards))]) as shard:
-            frames, captions = shard["frames"], shard["captions"]
-            sure, letters = shard["sure"], shard["letters"]
+            frames, captions, letters = shard["frames"], shard["captions"], shard["letters"]
         # A third of the shard at a time, so that batches from different shards and shapes alternate.
         budget = max(2, round(BATCH_SCENES * 64 * 384 / (frames.shape[2] * frames.shape[3])))
         order = rng.permutation(len(frames))[: budget * 3]
         for start in range(0, len(order) - budget + 1, budget):
-            yield _batch(
-                rng, [int(i) for i in order[start : start + budget]], frames, captions, sure, letters
-            )
+            yield _batch(rng, [int(i) for i in order[start : start + budget]], frames, captions, letters)
 
 
 def _batch(
@@ -110,7 +103,6 @@ def _batch(
     chosen: list[int],
     frames: NDArray[np.uint8],
     captions: NDArray[np.int8],
-    sure: NDArray[np.bool_],
     letters: NDArray[np.uint8],
 ) -> Batch:
     pairs: list[tuple[int, int, int]] = []
@@ -118,13 +110,12 @@ def _batch(
     for place, scene in enumerate(chosen):
         pairs += [
             (a + place * count, b + place * count, label)
-            for a, b, label in _scene_pairs(rng, captions[scene], sure[scene])
+            for a, b, label in _scene_pairs(rng, captions[scene])
         ]
     first, second, wanted = (torch.tensor(column) for column in zip(*pairs, strict=True))
     return Batch(
         torch.from_numpy(np.concatenate([_varied(rng, frames[scene]) for scene in chosen])),
         torch.from_numpy(letters[chosen].reshape(-1, *letters.shape[2:]).astype(np.float32)),
-        torch.from_numpy(sure[chosen].reshape(-1)),
         first,
         second,
         wanted,
@@ -149,9 +140,7 @@ def loss_of(network: PairNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
     """Training loss and the share of pairs labelled rightly."""
     logits, letters = network(batch)
     pair_loss = nn.functional.cross_entropy(logits, batch.wanted, label_smoothing=0.01)
-    wanted = batch.letters[batch.sure]
-    given = letters[batch.sure].clamp(1e-4, 1 - 1e-4)
-    letter_loss = nn.functional.binary_cross_entropy(given, wanted)
+    letter_loss = nn.functional.binary_cross_entropy(letters.clamp(1e-4, 1 - 1e-4), batch.letters)
     right = (logits.argmax(dim=1) == batch.wanted).float().mean()
     return pair_loss + LETTERS_WEIGHT * letter_loss, right
 

@@ -30,7 +30,6 @@ def draw_shard(folder: Path, seed: int, number: int) -> Path:
         unfinished,
         frames=np.stack([scene.frames for scene in scenes]),
         captions=np.stack([scene.captions for scene in scenes]),
-        sure=np.stack([scene.sure for scene in scenes]),
         letters=np.stack([scene.letters for scene in scenes]),
     )
     os.replace(unfinished, path)

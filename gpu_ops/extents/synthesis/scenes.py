@@ -21,19 +21,16 @@ FRAMES = 8
 CELL = 8
 # Model sizes scenes come in, with how often: tall ones hold two lines.
 SHAPES = {(64, 256): 0.3, (64, 384): 0.3, (64, 560): 0.12, (64, 896): 0.05, (80, 448): 0.13, (96, 352): 0.1}
-# A frame whose caption is this faint or strong has a sure label; between, a person could say either.
-SURE_ABSENT, SURE_PRESENT = 0.3, 0.7
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Strips `frames` uint8 (8, H, W); `captions` int8 (8,), 0 for none, equal numbers for equal captions;
-    `sure` bool (8,), False where a fade makes the label a matter of taste; `letters` uint8 0/1 (8, H/8,
-    W/8)."""
+    """Strips `frames` uint8 (8, H, W); `captions` int8 (8,), 0 for none, equal numbers for equal captions,
+    one that fades counting from half its strength; `letters` uint8 0/1 (8, H/8, W/8), where captions have
+    letters."""
 
     frames: NDArray[np.uint8]
     captions: NDArray[np.int8]
-    sure: NDArray[np.bool_]
     letters: NDArray[np.uint8]
 
 
@@ -153,7 +150,6 @@ def random_scene(rng: random.Random, shape: tuple[int, int], split: sources.Spli
     return Scene(
         np.stack(frames),
         np.array([_caption_of(now) for now in shown], np.int8),
-        np.array([_is_sure(now) for now in shown]),
         np.stack(letters),
     )
 
@@ -236,7 +232,3 @@ def _pictures(
 
 def _caption_of(now: Shown) -> int:
     return now.caption if now.opacity >= 0.5 else now.under
-
-
-def _is_sure(now: Shown) -> bool:
-    return now.caption == 0 or not SURE_ABSENT < now.opacity < SURE_PRESENT
