@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gpu_ops import database
-from gpu_ops.captions.read import read_captions
+from gpu_ops.captions.read import read_captions, reading_warnings
 from gpu_ops.captions.sheet import contact_sheet
 from gpu_ops.contract import (
+    GRID_HZ,
     BadRequest,
     CaptionOcrBatch,
     CaptionOcrRequest,
+    ComputeError,
     CropInferRequest,
     CropInferResult,
     ExtractRequest,
@@ -36,13 +38,18 @@ from gpu_ops.extents.model import PairModel
 from gpu_ops.extents.predict import ExtentPredictor, Prediction
 from gpu_ops.extents.registry import UnknownModel
 from gpu_ops.extents.timeline import timeline_jpeg
+from gpu_ops.layout import database as layout_db
+from gpu_ops.layout.analysis import suggest_probe_times
 from gpu_ops.layout.extract import extract_layout
+from gpu_ops.ocr.languages import check_languages
 from gpu_ops.ocr.rapid import RapidEngine
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.crop import crop_pixels, cropped_frames
 from gpu_ops.video.encode import ChunkWriter
+from gpu_ops.video.full_frames import FullFrameWriter
 from gpu_ops.video.manifest import read_manifest
 from gpu_ops.video.probe import probe
+from gpu_ops.video.sample import SampledFrame, full_frame_times, sample_frames
 from gpu_ops.video.verify import verify_chunks
 
 
@@ -53,6 +60,73 @@ class Workbench:
     store: ObjectStore
     threads: int
     progress: Progress
+
+
+def extract_frames_and_ocr(bench: Workbench, request: ExtractRequest) -> ExtractResult:
+    """Sample full frames, read them, propose the caption region.
+
+    Raises BadVideo, MissingObject, BadRequest (a language the engine cannot read), ComputeError when OCR
+    failed on every frame.
+    """
+    started = time.monotonic()
+    check_languages(request.languages)
+    keys = VideoKeys(request.tenant_id, request.video_id)
+    engine = RapidEngine(bench.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        layout_path = Path(scratch) / "layout.db"
+        known = database.fetch(bench.store, keys.layout_db, layout_path)
+        labelled = [box for box in layout_db.read_boxes(layout_path) if box.label] if known else []
+        with bench.store.open_local(request.video_key) as path, FullFrameWriter(bench.store, keys) as writer:
+            facts = probe(path)
+            times = full_frame_times(facts, request.frame_rate)
+            stored = {round(moment * GRID_HZ) for moment in times}
+            probes = suggest_probe_times(facts.duration, times)
+
+            def frames() -> Iterator[SampledFrame]:
+                for frame in sample_frames(path, sorted([*times, *probes]), bench.progress, facts=facts):
+                    if frame.index in stored:
+                        writer.add(frame)
+                    yield frame
+
+            found = extract_layout(frames(), engine, stored=stored, labelled=labelled)
+            frames_bytes, frames_digest = writer.finish()
+        if len(found.failed_frames) == len(times):
+            raise ComputeError("Text recognition failed on every frame of this video.")
+        analysis = found.analysis
+        raw_path, server_path = Path(scratch) / "raw-ocr.db", Path(scratch) / "layout-server.db"
+        layout_db.write_raw_ocr(raw_path, found.boxes)
+        layout_db.write_layout_server(server_path, analysis.layout, analysis.model, found.preview_jpeg)
+        layout_db.write_layout(layout_path, analysis.layout, analysis.boxes, facts.width, facts.height)
+        database.publish(bench.store, keys.raw_ocr_db, raw_path)
+        database.publish(bench.store, keys.layout_server_db, server_path)
+        database.publish(bench.store, keys.layout_db, layout_path)
+    return ExtractResult(
+        frame_count=len(times),
+        duration=facts.duration,
+        frame_width=facts.width,
+        frame_height=facts.height,
+        video_codec=facts.codec,
+        bitrate=facts.bitrate,
+        ocr_box_count=found.box_count,
+        failed_ocr_count=len(found.failed_frames),
+        processing_duration_seconds=time.monotonic() - started,
+        full_frames_key=keys.full_frames,
+        ocr_db_key=keys.raw_ocr_db,
+        layout_db_key=keys.layout_db,
+        region=analysis.layout.region,
+        caption_box_count=analysis.caption_box_count,
+        ocr_engine=engine.name,
+        full_frames_bytes=frames_bytes,
+        data_versions={
+            "full_frames": frames_digest,
+            "raw_ocr_db": _digest([repr(sorted(found.boxes.items())).encode()]),
+            "layout_db": _digest([repr((analysis.layout, analysis.boxes)).encode()]),
+        },
+        preview_jpeg=found.preview_jpeg,
+        warnings=()
+        if analysis.layout.region
+        else ("No captions were found. Approve the layout with a region if there are some.",),
+    )
 
 
 def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferRequest) -> CropInferResult:
@@ -72,7 +146,12 @@ def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferReq
             prediction = predictor.finish()
             manifest = writer.finish()
     completed = datetime.now(UTC)
-    run = extents_db.RunRecord(request.run_id, request.version, started, completed)
+    run = extents_db.RunRecord(
+        run_id=request.run_id,
+        cropped_frames_version=request.version,
+        started_at=started,
+        completed_at=completed,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / "caption_frame_extents.db"
         extents_db.write(built, prediction, run)
@@ -94,6 +173,21 @@ def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferReq
             "caption_frame_extents_db": _digest_of_prediction(prediction),
         },
         preview_jpeg=timeline_jpeg(prediction.extents),
+    )
+
+
+def generate_caption_ocr(bench: Workbench, request: CaptionOcrRequest) -> CaptionOcrBatch:
+    """Read each caption's median frame. Raises MissingObject, BadRequest (an unreadable language)."""
+    started = time.monotonic()
+    check_languages(request.languages)
+    engine = RapidEngine(bench.threads)
+    readings = read_captions(bench.store, request.chunks_prefix, request.captions, engine, bench.progress)
+    return CaptionOcrBatch(
+        captions=tuple(reading.result for reading in readings),
+        ocr_engine=engine.name,
+        processing_duration_seconds=time.monotonic() - started,
+        preview_jpeg=contact_sheet(readings),
+        warnings=tuple(reading_warnings(readings)),
     )
 
 
@@ -139,5 +233,7 @@ FUNCTIONS: Mapping[str, ComputeFunction] = {
     "crop_and_infer_caption_frame_extents": ComputeFunction(
         CropInferRequest, crop_and_infer_caption_frame_extents
     ),
+    "extract_frames_and_ocr": ComputeFunction(ExtractRequest, extract_frames_and_ocr),
+    "generate_caption_ocr": ComputeFunction(CaptionOcrRequest, generate_caption_ocr),
     "verify_cropped_frames": ComputeFunction(VerifyRequest, verify_cropped_frames),
 }

@@ -84,7 +84,7 @@ def every_frame_is_in_one_chunk(
         *(f"frame {index} is in no chunk" for index in range(total) if counts[index] == 0),
         *(f"frame {index} is in {count} chunks" for index, count in counts.items() if count > 1),
         *(f"frame {index} lies outside the grid" for index in counts if not 0 <= index < total),
-        *(f"{name} is missing" for chunk in manifest["chunks"] if (name := chunk["name"]) not in listed),
+        *(f"{name} is missing" for chunk in manifest["chunks"] if (name := chunk["path"]) not in listed),
     ]
     return _verdict(problems, frames=total, chunks=len(manifest["chunks"]), version=version)
 

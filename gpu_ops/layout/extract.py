@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpu_ops.layout.analysis import Analysis, CaptionRowModel, SeenFrame, analyse_boxes
-from gpu_ops.layout.boxes import Label
+from gpu_ops.layout.boxes import FrameBox, Label
+from gpu_ops.layout.database import carry_labels
 from gpu_ops.layout.preview import PreviewFrame, draw_preview, scaled_down
 from gpu_ops.ocr.engine import Image, OcrBox, OcrEngine, OcrFailed
 from gpu_ops.video.sample import SampledFrame
@@ -37,12 +38,13 @@ def extract_layout(
     engine: OcrEngine,
     *,
     stored: Container[int],
-    labels: Mapping[tuple[int, int], Label] | None = None,
+    labelled: Sequence[FrameBox] = (),
 ) -> ExtractedLayout:
     """Read `frames` in any order; those whose index is in `stored` are the video's full frames, others only
     probes.
 
-    A frame whose OCR fails is tried once more, and counted if it fails again.
+    `labelled` are boxes that annotators labelled in an earlier run; the boxes found now in their places carry the
+    labels on. A frame whose OCR fails is tried once more, and counted if it fails again.
     """
     seen: list[SeenFrame] = []
     failed: list[int] = []
@@ -57,6 +59,7 @@ def extract_layout(
             continue
         seen.append(SeenFrame(frame.time, boxes, index))
         kept.add(frame.image, boxes)
+    labels = _labels(seen, labelled)
     analysis = analyse_boxes(seen, width=width, height=height, labels=labels)
     model = CaptionRowModel.from_bytes(analysis.model.data) if analysis.model else None
     return ExtractedLayout(
@@ -65,6 +68,17 @@ def extract_layout(
         analysis,
         draw_preview(kept.frames, analysis.layout.region, model),
     )
+
+
+def _labels(seen: Sequence[SeenFrame], labelled: Sequence[FrameBox]) -> dict[tuple[int, int], Label]:
+    found = [
+        FrameBox(frame.index, number, box)
+        for frame in seen
+        if frame.index is not None
+        for number, box in enumerate(frame.boxes)
+    ]
+    carried = carry_labels(found, labelled)
+    return {(box.frame_index, box.box_index): box.label for box in carried if box.label is not None}
 
 
 def _read_twice(engine: OcrEngine, image: Image) -> list[OcrBox] | None:
