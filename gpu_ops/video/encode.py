@@ -168,7 +168,7 @@ class _Level:
             raise self._error
 
     def _run(self) -> None:
-        # The queue is emptied to its end whatever happens: whoever waits to put a frame must not wait for ever.
+        # Emptied to its end whatever happens: whoever waits to put a frame must not wait for ever.
         frames = iter(self._queue.get, None)
         try:
             self._encode(frames)
