@@ -161,7 +161,8 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
 
 
 def _not_made_yet(what: str, path: Path, remedy: str) -> Finding:
-    if os.access(_nearest_folder(path), os.W_OK):
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK):
         return Finding(what, "ok", f"{path} is made at the first use")
     return Finding(what, "missing", f"{path} cannot be made", remedy)
 

@@ -258,9 +258,6 @@ class SqliteCatalog:
             else:
                 db.execute("UPDATE videos SET caption_status = 'processing' WHERE id = ?", (video_id,))
                 _forget_failure(db, video_id, (Stage.EXTENTS, Stage.CAPTIONS))
-            if stage is Stage.EXTENTS:
-                # What an earlier holder had reserved can no longer be finished: its lease is gone.
-                _give_up_reserved_versions(db, video_id, except_of=run_id)
             return _video(db, video_id)
 
     def renew(self, video_id: str, stage: Stage, run_id: str, ttl: timedelta = LEASE_TTL) -> None:
@@ -301,6 +298,7 @@ class SqliteCatalog:
             ).fetchone()
             if holds is None:
                 raise _lease_lost(video_id, Stage.EXTENTS)
+            # Whatever was reserved before, by a lost run or an earlier try of this one, is never finished.
             _give_up_reserved_versions(db, video_id)
             video = _video(db, video_id)
             (version,) = db.execute(
@@ -649,11 +647,10 @@ def _wait_for_layout_again(db: sqlite3.Connection, video_id: str) -> None:
     db.execute("UPDATE videos SET status = 'pending' WHERE id = ?", (video_id,))
 
 
-def _give_up_reserved_versions(db: sqlite3.Connection, video_id: str, except_of: str = "") -> None:
+def _give_up_reserved_versions(db: sqlite3.Connection, video_id: str) -> None:
     db.execute(
-        "UPDATE cropped_frames_versions SET status = 'failed' "
-        "WHERE video_id = ? AND status = 'processing' AND run_id <> ?",
-        (video_id, except_of),
+        "UPDATE cropped_frames_versions SET status = 'failed' WHERE video_id = ? AND status = 'processing'",
+        (video_id,),
     )
 
 

@@ -1,4 +1,4 @@
-"""What every catalog must do, whatever stands behind it: an implementation's tests inherit `CatalogContract`."""
+"""What every catalog must do: the tests of an implementation inherit `CatalogContract`."""
 
 from __future__ import annotations
 

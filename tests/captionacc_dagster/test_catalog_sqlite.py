@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import re
 import sqlite3
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +29,7 @@ from tests.captionacc_dagster.catalog_contract import (
     with_extents,
     with_layout,
 )
+from tests.captionacc_dagster.catalog_machine import catalog_machine
 
 FORK = multiprocessing.get_context("fork")
 
@@ -72,6 +75,18 @@ class TestSqliteCatalog(CatalogContract):
             "INSERT INTO user_profiles (id, tenant_id, access_tier_id) VALUES (?, ?, ?)",
             (f"{access_tier} user", tenant_id, access_tier),
         )
+
+
+_SCRATCH = tempfile.TemporaryDirectory(prefix="catalog-")
+
+
+def _new_catalog() -> Catalog:
+    return SqliteCatalog(Path(_SCRATCH.name) / f"{uuid.uuid4()}.db")
+
+
+TestAnyOrderOfCalls = catalog_machine(
+    _new_catalog, TestSqliteCatalog().annotator_opens, TestSqliteCatalog().annotator_closes
+).TestCase
 
 
 def _write(catalog: Catalog, statement: str, parameters: tuple[str, ...]) -> None:
@@ -192,8 +207,8 @@ def test_a_process_killed_at_any_statement_leaves_all_or_nothing(what: str, tmp_
 
 
 def _without_ids(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
-    return [tuple(uuid.sub("id", v) if isinstance(v, str) else v for v in row) for row in rows]
+    an_id = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+    return [tuple(an_id.sub("id", v) if isinstance(v, str) else v for v in row) for row in rows]
 
 
 def _prepare(what: str, catalog: SqliteCatalog) -> Callable[[SqliteCatalog], object]:
