@@ -20,6 +20,7 @@ ILLEGIBLE = "there is text here that this OCR engine cannot read (a script it do
 _FRAMES_PER_CAPTION = 9
 # Captions fade in and out; a long one can do without its first and last frames.
 _FADE = 3
+_SURE_ENOUGH = 0.5
 _LONG_ENOUGH = 4 * _FADE
 _THUMBNAIL_WIDTH = 640
 # Measured: this much room around a line beats both a tight and a wide cut.
@@ -77,8 +78,8 @@ def reading_warnings(readings: Sequence[CaptionReading]) -> list[str]:
     warnings: list[str] = []
     if illegible:
         warnings.append(
-            f"{illegible} of {len(readings)} captions hold text that the local OCR cannot read. It knows Latin, "
-            "Chinese and Japanese letters, not Cyrillic, Korean, Arabic, Thai or Indian ones: "
+            f"{illegible} of {len(readings)} captions hold text that the local OCR cannot read. It knows "
+            "Latin, Chinese and Japanese letters, not Cyrillic, Korean, Arabic, Thai or Indian ones: "
             "those need another OCR engine, such as Google Vision."
         )
     if failed:
@@ -91,17 +92,26 @@ def reading_warnings(readings: Sequence[CaptionReading]) -> list[str]:
 def read_strip(strip: Image, engine: OcrEngine) -> StripText:
     """Read a caption strip (uint8 HxWx3 BGR). Raises OcrFailed."""
     spans = _caption_lines(engine.find_lines(strip))
-    if not spans:
-        strip = _stretched(strip)
-        spans = _caption_lines(engine.find_lines(strip))
     lines = engine.read_lines([_cut(strip, span) for span in spans])
     legible = [line for line, span in zip(lines, spans, strict=True) if _legible(line, span)]
+    if not legible:
+        return StripText("", 0.0, illegible=any(_looks_like_text(span, strip.shape[0]) for span in spans))
     confidence = float(np.prod([line.confidence for line in legible]))
-    if spans and not legible:
-        return StripText("", 0.0, illegible=True)
     if len(legible) < len(lines):
         confidence *= 0.5
-    return StripText("\n".join(line.text for line in legible), confidence if legible else 0.0)
+    return StripText("\n".join(line.text for line in legible), confidence)
+
+
+def _second_look(median: Image, frames: Sequence[Image], engine: OcrEngine) -> StripText:
+    """For a median frame without text: more contrast, or text that the median lost because it moves.
+
+    Such enhanced pictures make letters of textures, so only a fairly sure reading counts.
+    """
+    for picture in (_stretched(median), frames[len(frames) // 2]):
+        read = read_strip(picture, engine)
+        if read.confidence >= _SURE_ENOUGH:
+            return read
+    return StripText("", 0.0)
 
 
 class _Frames:
@@ -156,12 +166,8 @@ def _read(
     thumbnail = _thumbnail(median)
     try:
         read = read_strip(median, engine)
-        if not read.text:
-            # A single frame may show what the median lost: text that moves, or a wrong range.
-            read = max(
-                (read, read_strip(frames[len(frames) // 2], engine)),
-                key=lambda text: (text.confidence, text.illegible),
-            )
+        if not read.text and not read.illegible:
+            read = _second_look(median, frames, engine)
     except OcrFailed as problem:
         return CaptionReading(caption, replace(failed, error=str(problem)), thumbnail)
     result = CaptionOcrResult(
@@ -194,6 +200,12 @@ def _legible(line: Line, span: tuple[int, int, int, int]) -> bool:
     usual_confidence = line.confidence ** (1 / count)
     width_per_character = (right - left) / (bottom - top) / count
     return usual_confidence > 0.72 and width_per_character < 2
+
+
+def _looks_like_text(span: tuple[int, int, int, int], strip_height: int) -> bool:
+    """A texture taken for text fills the strip or is as high as wide."""
+    left, top, right, bottom = span
+    return bottom - top < 0.85 * strip_height and right - left > 2 * (bottom - top)
 
 
 def _stretched(strip: Image) -> Image:

@@ -26,7 +26,10 @@ _LEAST_BOX_CONFIDENCE = 0.3
 # Pieces of one row further apart than this many text heights are separate boxes of a full frame.
 _WIDEST_GAP = 1.5
 _DOUBTFUL = 0.85
-_SUSPICIOUS_WORD = re.compile(r"[A-Za-z]{16,}")
+# What is taller, as a fraction of the frame, and cannot be read is a texture.
+_TALLEST_ILLEGIBLE = 0.15
+# Where spaces get lost: after "I", and in what then looks like a very long word.
+_SUSPICIOUS_WORD = re.compile(r"\bI[abdghjkpqruvwy]|[A-Za-z]{16,}")
 
 
 class RapidEngine:
@@ -59,6 +62,7 @@ class RapidEngine:
                 area.bottom / height,
             )
             for area, reading in zip(areas, readings, strict=True)
+            if _text(reading) or area.height < _TALLEST_ILLEGIBLE * height
         ]
 
     def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
@@ -143,7 +147,7 @@ def _cut(image: Image, area: TextArea) -> Image:
 
 
 def _text(reading: Reading) -> str:
-    return "".join(reading.characters).strip()
+    return " ".join("".join(reading.characters).split())
 
 
 def _squeezed(reading: Reading) -> str:

@@ -221,7 +221,7 @@ def extents_spans(extents: list[Extent]) -> list[tuple[int, int]]:
     return [(extent.start_frame_index, extent.end_frame_index) for extent in extents]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(histories(), st.booleans(), st.sets(st.integers(0, 60), max_size=4))
 def test_rows_always_partition_the_grid_and_keep_every_annotation(history, same_frames, seams):
     frame_count, extents, existing = history
@@ -244,7 +244,7 @@ def test_rows_always_partition_the_grid_and_keep_every_annotation(history, same_
             )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(histories(), st.booleans(), st.sets(st.integers(0, 60), max_size=4))
 def test_merging_the_same_extents_again_changes_nothing(history, same_frames, seams):
     frame_count, extents, existing = history
@@ -258,7 +258,7 @@ def test_merging_the_same_extents_again_changes_nothing(history, same_frames, se
     assert twice.rows == rows
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(histories(), st.lists(st.sampled_from(["", "a", "a", "b"]), min_size=40, max_size=40))
 def test_reading_joining_and_merging_again_changes_nothing(history, texts):
     frame_count, extents, existing = history

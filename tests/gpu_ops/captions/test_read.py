@@ -1,0 +1,172 @@
+"""Captions read from real chunks with the real engine: text, failures that say so, frames read once."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+
+from gpu_ops.captions.read import ILLEGIBLE, read_captions, read_strip, reading_warnings
+from gpu_ops.captions.sheet import contact_sheet
+from gpu_ops.contract import FrameRange, VideoKeys
+from gpu_ops.ocr.engine import Image, Line, OcrFailed
+from gpu_ops.ocr.rapid import RapidEngine
+from gpu_ops.store import ObjectStore
+from gpu_ops.video.crop import CroppedFrame
+from gpu_ops.video.encode import ChunkWriter
+
+KEYS = VideoKeys("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
+PREFIX = KEYS.cropped_frames(1)
+WIDTH, HEIGHT = 960, 96
+
+
+@pytest.fixture(scope="module")
+def engine() -> RapidEngine:
+    return RapidEngine()
+
+
+def background(seed: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
+    rough = np.random.default_rng(seed).integers(0, 200, (4, 16, 3), dtype=np.uint8)
+    return cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+
+
+def strip(text: str, seed: int = 0, size: int = 34, width: int = WIDTH, height: int = HEIGHT) -> Image:
+    """Outlined white text, centred, on a blurred coloured background."""
+    picture = Picture.fromarray(background(seed, width, height))
+    pen = ImageDraw.Draw(picture)
+    pen.multiline_text(
+        (width / 2, height / 2),
+        text,
+        font=ImageFont.load_default(size),
+        anchor="mm",
+        align="center",
+        stroke_width=2,
+        stroke_fill="black",
+        fill="white",
+    )
+    return np.asarray(picture)
+
+
+def stored(folder: Path, show: Callable[[int], Image], count: int) -> ObjectStore:
+    """A store with `count` cropped frames, frame i showing show(i)."""
+    store = ObjectStore.open(folder.as_uri())
+    writer = ChunkWriter(store, KEYS, 1, (0, 0, WIDTH, HEIGHT))
+    for index in range(count):
+        planes = cv2.cvtColor(show(index), cv2.COLOR_BGR2YUV_I420)
+        y = planes[:HEIGHT]
+        u, v = planes[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
+        writer.add(CroppedFrame(index, index / 10, y, np.ascontiguousarray(u), np.ascontiguousarray(v), 5))
+    writer.finish()
+    return store
+
+
+def test_captions_of_a_video_are_read_in_the_order_asked_for(tmp_path: Path, engine: RapidEngine):
+    texts = {
+        range(20): "Where have you been all night?",
+        range(20, 40): "",
+        range(40, 70): "One line,\nthen another.",
+    }
+
+    def show(index: int) -> Image:
+        text = next(text for frames, text in texts.items() if index in frames)
+        return strip(text, seed=index, size=28)  # the background changes all the time
+
+    store = stored(tmp_path, show, 70)
+    asked = [
+        FrameRange(start_frame=40, end_frame=70),
+        FrameRange(start_frame=0, end_frame=20),
+        FrameRange(start_frame=22, end_frame=38),
+    ]
+    progress: list[tuple[float, float]] = []
+    readings = read_captions(
+        store, PREFIX, asked, engine, lambda _, done, total: progress.append((done, total))
+    )
+    assert [reading.result.ocr_text for reading in readings] == [
+        "One line,\nthen another.",
+        "Where have you been all night?",
+        "",
+    ]
+    assert all(reading.result.error is None for reading in readings)
+    assert readings[1].result.confidence > 0.8
+    assert readings[2].result.confidence == 0.0
+    assert progress[-1] == (3, 3)
+
+    sheet = contact_sheet(readings)
+    assert len(sheet) <= 100_000
+    assert Picture.open(io.BytesIO(sheet)).width > 800
+
+
+def test_a_damaged_chunk_fails_its_captions_and_no_others(tmp_path: Path, engine: RapidEngine):
+    store = stored(tmp_path, lambda index: strip("Still here", seed=index), 150)
+    for modulo, start in ((1, 128), (4, 128)):
+        store.put(KEYS.chunk(1, modulo, start), b"not a video")
+    asked = [FrameRange(start_frame=129, end_frame=132), FrameRange(start_frame=10, end_frame=30)]
+    damaged, sound = read_captions(store, PREFIX, asked, engine)
+    assert (damaged.result.ocr_text, damaged.result.frame_count) == ("", 0)
+    assert damaged.result.error is not None
+    assert "damaged" in damaged.result.error
+    assert sound.result.ocr_text == "Still here"
+    assert "failed for 1 of 2" in reading_warnings([damaged, sound])[0]
+
+
+class Failing:
+    """An engine that cannot read at all."""
+
+    name = "failing"
+
+    def read(self, image: Image) -> list:
+        raise OcrFailed("no")
+
+    def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
+        raise OcrFailed("the model is gone")
+
+    def read_lines(self, lines: list[Image]) -> list[Line]:
+        raise OcrFailed("the model is gone")
+
+
+def test_an_engine_that_fails_is_an_error_and_never_an_empty_caption(tmp_path: Path):
+    store = stored(tmp_path, lambda index: strip("text"), 12)
+    (reading,) = read_captions(store, PREFIX, [FrameRange(start_frame=0, end_frame=12)], Failing())
+    assert reading.result.error == "the model is gone"
+
+
+class Scripted(Failing):
+    """Finds one long line and reads into it what it is told."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
+        return [(100, 30, 800, 65)]
+
+    def read_lines(self, lines: list[Image]) -> list[Line]:
+        return [self.line for _ in lines]
+
+
+@pytest.mark.parametrize(
+    "line", [Line("", 0.0), Line(",    .", 0.56), Line("0212", 0.9), Line("aulnisinaaunnaiwaa", 0.0001)]
+)
+def test_letters_the_engine_does_not_know_are_reported_and_not_returned(line: Line):
+    read = read_strip(background(1), Scripted(line))
+    assert (read.text, read.illegible) == ("", True)
+
+
+def test_illegible_captions_are_explained_to_the_owner(tmp_path: Path):
+    store = stored(tmp_path, lambda index: strip("text"), 12)
+    readings = read_captions(
+        store, PREFIX, [FrameRange(start_frame=0, end_frame=12)], Scripted(Line("", 0.0))
+    )
+    assert readings[0].result.error == ILLEGIBLE
+    assert "Cyrillic" in reading_warnings(readings)[0]
+
+
+def test_a_contact_sheet_of_many_captions_stays_small_and_of_none_is_empty(tmp_path: Path):
+    store = stored(tmp_path, lambda index: strip("noise", seed=index), 64)
+    ranges = [FrameRange(start_frame=start, end_frame=start + 2) for start in range(0, 64, 2)]
+    readings = read_captions(store, PREFIX, ranges, Scripted(Line("Some text that is read", 0.9)))
+    assert 0 < len(contact_sheet(readings)) <= 100_000
+    assert contact_sheet([]) == b""

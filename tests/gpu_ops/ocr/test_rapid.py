@@ -1,0 +1,145 @@
+"""The local engine on drawn pictures: accuracy, spaces, lines, and what it refuses."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+
+from gpu_ops.captions.read import read_strip
+from gpu_ops.contract import BadRequest
+from gpu_ops.ocr.engine import Image, OcrFailed
+from gpu_ops.ocr.languages import SUPPORTED_LANGUAGES, check_languages
+from gpu_ops.ocr.rapid import RapidEngine
+
+SENTENCES = [
+    "I don't know what you're talking about.",
+    "Where have you been all night?",
+    "She left at 7:45, didn't she?",
+    "If it is to be, it is up to me.",
+    "Mr. Johnson's car is a 1967 Mustang.",
+    "You owe me $250, remember?",
+    "What is it that you want from me?",
+    "A man, a plan, a canal: Panama!",
+    "As far as I can tell,\nhe is fine in there.",
+    "Don't! Stop! Please,\nlisten to me!",
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> RapidEngine:
+    return RapidEngine()
+
+
+def busy(width: int, height: int, seed: int) -> Image:
+    rng = np.random.default_rng(seed)
+    rough = rng.integers(0, 256, (max(2, height // 24), max(2, width // 24), 3), dtype=np.uint8)
+    return cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+
+
+def written(image: Image, text: str, at: tuple[float, float], size: int) -> Image:
+    """Outlined white text centred on `at` (pixels), compressed as video would."""
+    picture = Picture.fromarray(image)
+    ImageDraw.Draw(picture).multiline_text(
+        at,
+        text,
+        font=ImageFont.load_default(size),
+        anchor="mm",
+        align="center",
+        stroke_width=max(1, size // 14),
+        stroke_fill="black",
+        fill="white",
+    )
+    coded = cv2.imencode(".jpg", np.asarray(picture), [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    return cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.uint8)
+
+
+def distance(a: str, b: str) -> int:
+    """Edits between two strings."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1]
+
+
+def test_sentences_on_busy_backgrounds_are_read_with_spaces_and_punctuation(engine: RapidEngine):
+    errors = 0
+    for seed, sentence in enumerate(SENTENCES):
+        image = written(busy(1200, 130, seed), sentence, (600, 65), 30 + 2 * seed)
+        errors += distance(read_strip(image, engine).text, sentence)
+    assert errors <= 0.02 * sum(map(len, SENTENCES))
+
+
+def test_a_line_much_wider_than_high_is_not_squeezed(engine: RapidEngine):
+    sentence = " ".join(SENTENCES[:3])
+    assert read_strip(written(busy(2400, 70, 3), sentence, (1200, 35), 34), engine).text == sentence
+
+
+def test_boxes_of_a_full_frame_lie_around_their_text(engine: RapidEngine):
+    frame = written(busy(1920, 1080, 5) // 2, "The quick brown fox jumps", (960, 990), 54)
+    frame = written(frame, "small print of twenty", (300, 200), 20)
+    boxes = {box.text: box for box in engine.read(frame)}
+    caption = boxes["The quick brown fox jumps"]
+    assert caption.center_x == pytest.approx(0.5, abs=0.01)
+    assert caption.center_y == pytest.approx(990 / 1080, abs=0.01)
+    assert 0.03 < caption.height < 0.08
+    assert caption.confidence > 0.9
+    assert any(abs(box.center_y - 200 / 1080) < 0.01 for box in boxes.values())
+
+
+def test_a_picture_without_text_has_no_boxes_and_no_lines(engine: RapidEngine):
+    assert engine.read(busy(640, 360, 1)) == []
+    blank = read_strip(busy(900, 100, 1), engine)
+    assert (blank.text, blank.illegible) == ("", False)
+
+
+def test_a_broken_image_is_a_failure_and_not_an_empty_answer(engine: RapidEngine):
+    with pytest.raises(OcrFailed, match="finding text failed"):
+        engine.read(np.zeros((0, 0, 3), np.uint8))
+
+
+def test_every_letter_of_a_supported_language_is_known_to_the_model(engine: RapidEngine):
+    letters = {
+        "cs": "ěščřžýáíéúůďťň",
+        "de": "äöüß",
+        "fr": "éèêëàâçîïôûùœ",
+        "hu": "őű",
+        "is": "ðþæö",
+        "ja": "のカ時",
+    }
+    letters |= {
+        "lv": "āčēģīķļņšūž",
+        "lt": "ąčęėįšųūž",
+        "pl": "ąćęłńóśźż",
+        "ro": "ăâîșț",
+        "tr": "ğışç",
+        "zh": "的繁體",
+    }
+    alphabet = set(engine._reader.alphabet)
+    for language, wanted in letters.items():
+        assert language in SUPPORTED_LANGUAGES
+        assert set(wanted) <= alphabet, language
+    for unknown in ("ж", "한", "ع", "ไ", "ह", "ά", "ế"):
+        assert unknown not in alphabet
+
+
+def test_languages_the_engine_cannot_read_are_refused_with_a_hint():
+    check_languages([])
+    check_languages(["auto", "en", "zh-Hans", "pt_BR"])
+    with pytest.raises(BadRequest, match=r"cannot read 'ru'.*Google Vision"):
+        check_languages(["en", "ru"])
+
+
+def test_light_modules_need_no_pixel_library():
+    modules = ["captions.rows", "captions.database", "captions.subtitles", "layout.database", "layout.boxes"]
+    modules += ["ocr.engine", "ocr.languages"]
+    blocked = (
+        "import sys; sys.modules |= dict.fromkeys(['cv2', 'av', 'numpy', 'onnxruntime', 'PIL', 'rapidocr'])"
+    )
+    imports = "; ".join(f"import gpu_ops.{module}" for module in modules)
+    subprocess.run([sys.executable, "-c", f"{blocked}; {imports}"], check=True)
