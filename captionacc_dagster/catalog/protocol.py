@@ -220,7 +220,7 @@ class Catalog(Protocol):
         ...
 
     def release(self, video_id: str, stage: Stage, run_id: str) -> bool:
-        """Give the lease up without touching the status (the run is dead, or ends early). False without lease.
+        """Give the lease up, the status left alone (the run is dead, or ends early). False if it has none.
 
         A layout that an annotator took from this run goes back to `pending`, to be done after them.
         """

@@ -137,5 +137,5 @@ def catalog_machine(
         def other_videos_are_untouched(self) -> None:
             assert self.catalog.video(self.bystander.id) == self.bystander
 
-    Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+    Machine.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
     return Machine
