@@ -2,7 +2,7 @@
 
 A hidden Markov model whose hidden step from one frame to the next is one of the five labels. Neighbouring
 frames are weak witnesses when a caption fades or the picture is cut, so pairs two and three frames apart
-speak too: the state remembers the last two steps, which says what those wider pairs ought to show. The best
+speak too: the state remembers the last three steps, which says what those wider pairs ought to show. The best
 path is found by Viterbi's algorithm (1967). NumPy only.
 """
 
@@ -25,8 +25,8 @@ Floats = NDArray[np.floating]
 STEP_WEIGHTS = (1.0, 0.6, 0.6)
 FLOOR = 1e-3  # no single pair may forbid a path
 CHANGE_COST = 1.5  # beginning, ending or switching, in nats
-SHORT_CAPTION_COST = 4.0  # a caption seen in one frame only
-SHORT_GAP_COST = 2.0  # a gap of one frame
+SHORT_CAPTION_COSTS = (8.0, 6.0, 4.0)  # more, for a caption of one, two, three frames
+SHORT_GAP_COSTS = (2.0, 0.5)  # more, for a gap of one, two frames
 ISSUE_BELOW = 0.35  # mean probability of the chosen labels under which an extent explains nothing
 
 EITHER = 5  # column for "same or different": a caption before and after a gap may be the same one
@@ -75,25 +75,42 @@ def composed_label(steps: Sequence[int]) -> int:
     return EITHER if VALID_EMPTY in steps else DIFFERENT
 
 
-def _price(last: int, now: int) -> float:
-    price = 0.0 if now in (SAME, EMPTY_EMPTY) else CHANGE_COST
-    if last in (EMPTY_VALID, DIFFERENT) and now in (VALID_EMPTY, DIFFERENT):
-        price += SHORT_CAPTION_COST
-    if last == VALID_EMPTY and now == EMPTY_VALID:
-        price += SHORT_GAP_COST
+def _price(steps: Sequence[int]) -> float:
+    """Cost in nats of the last of these steps, given the ones before it."""
+    now = steps[-1]
+    if now in (SAME, EMPTY_EMPTY):
+        return 0.0
+    price = CHANGE_COST
+    for length, before in enumerate(reversed(steps[:-1]), start=1):
+        if before in (EMPTY_VALID, DIFFERENT) and length <= len(SHORT_CAPTION_COSTS):
+            price += SHORT_CAPTION_COSTS[length - 1]
+        if before == VALID_EMPTY and length <= len(SHORT_GAP_COSTS):
+            price += SHORT_GAP_COSTS[length - 1]
+        if before not in (SAME, EMPTY_EMPTY):
+            break
     return price
 
 
-_STATES = [(a, b) for a in range(5) for b in _FOLLOWS[a]]
-_TRIPLES = [(a, b, c) for a, b in _STATES for c in _FOLLOWS[b]]
-_TRIPLE_FROM = np.array([_STATES.index((a, b)) for a, b, _ in _TRIPLES])
-_TRIPLE_NEAR = np.array([c for _, _, c in _TRIPLES])
-_TRIPLE_TWO = np.array([composed_label((b, c)) for _, b, c in _TRIPLES])
-_TRIPLE_THREE = np.array([composed_label(triple) for triple in _TRIPLES])
-_TRIPLE_PRICE = np.array([_price(b, c) for _, b, c in _TRIPLES])
+def _paths(length: int) -> list[tuple[int, ...]]:
+    """All sequences of `length` steps in which each can follow the one before."""
+    paths: list[tuple[int, ...]] = [(label,) for label in range(5)]
+    for _ in range(length - 1):
+        paths = [(*path, label) for path in paths for label in _FOLLOWS[path[-1]]]
+    return paths
+
+
+# A state is the last three steps: as many as the widest pair spans and the shortest captions are priced by.
+MEMORY = 3
+_STATES = _paths(MEMORY)
+_MOVES = _paths(MEMORY + 1)
+_MOVE_FROM = np.array([_STATES.index(move[:-1]) for move in _MOVES])
+_MOVE_NEAR = np.array([move[-1] for move in _MOVES])
+_MOVE_TWO = np.array([composed_label(move[-2:]) for move in _MOVES])
+_MOVE_THREE = np.array([composed_label(move[-3:]) for move in _MOVES])
+_MOVE_PRICE = np.array([_price(move) for move in _MOVES])
 _INCOMING = np.full((len(_STATES), 3), -1)
 for _place, _state in enumerate(_STATES):
-    _into = [number for number, (_, b, c) in enumerate(_TRIPLES) if (b, c) == _state]
+    _into = [number for number, move in enumerate(_MOVES) if move[1:] == _state]
     _INCOMING[_place, : len(_into)] = _into
 
 
@@ -110,35 +127,51 @@ def best_steps(evidence: PairEvidence) -> NDArray[np.int8]:
     two = _log_with_either(evidence.two_apart, STEP_WEIGHTS[1])
     three = _log_with_either(evidence.three_apart, STEP_WEIGHTS[2])
     count = len(near)
-    if count == 0:
-        return np.zeros(0, np.int8)
-    if count == 1:
-        return near[:, :5].argmax(axis=1).astype(np.int8)
-    scores = np.array([near[0, a] + near[1, b] - _price(SAME, a) - _price(a, b) for a, b in _STATES])
+    if count <= MEMORY:
+        return _best_of_few(near, two, three)
+    scores = np.array([_score_of(state, near, two, three) for state in _STATES])
+    gains = near[MEMORY:, _MOVE_NEAR] - _MOVE_PRICE
     if len(two):
-        scores += np.array([two[0, composed_label(state)] for state in _STATES])
-    gains = near[2:, _TRIPLE_NEAR] - _TRIPLE_PRICE
-    if len(two):
-        gains += two[1:, _TRIPLE_TWO]
+        gains += two[MEMORY - 1 :, _MOVE_TWO]
     if len(three):
-        gains += three[:, _TRIPLE_THREE]
-    chosen = np.zeros((count, len(_STATES)), np.int8)
+        gains += three[MEMORY - 2 :, _MOVE_THREE]
+    came_from = np.zeros((count, len(_STATES)), np.int8)
     rows = np.arange(len(_STATES))
-    missing = _INCOMING < 0
-    for step in range(2, count):
-        through = scores[_TRIPLE_FROM] + gains[step - 2]
-        candidates = through[_INCOMING]
-        candidates[missing] = -np.inf
+    impossible = np.where(_INCOMING < 0, -np.inf, 0.0)
+    for step in range(MEMORY, count):
+        through = scores[_MOVE_FROM] + gains[step - MEMORY]
+        candidates = through[_INCOMING] + impossible
         pick = candidates.argmax(axis=1)
         scores = candidates[rows, pick]
-        chosen[step] = _TRIPLE_FROM[_INCOMING[rows, pick]]
+        came_from[step] = _MOVE_FROM[_INCOMING[rows, pick]]
     steps = np.zeros(count, np.int8)
     state = int(scores.argmax())
-    for step in range(count - 1, 1, -1):
-        steps[step] = _STATES[state][1]
-        state = int(chosen[step, state])
-    steps[0], steps[1] = _STATES[state]
+    for step in range(count - 1, MEMORY - 1, -1):
+        steps[step] = _STATES[state][-1]
+        state = int(came_from[step, state])
+    steps[:MEMORY] = _STATES[state]
     return steps
+
+
+def _best_of_few(near: Floats, two: Floats, three: Floats) -> NDArray[np.int8]:
+    """The best path of at most MEMORY steps, by trying all."""
+    if len(near) == 0:
+        return np.zeros(0, np.int8)
+    best = max(_paths(len(near)), key=lambda path: _score_of(path, near, two, three))
+    return np.array(best, np.int8)
+
+
+def _score_of(path: Sequence[int], near: Floats, two: Floats, three: Floats) -> float:
+    """Score of a path that begins with the first step."""
+    score = 0.0
+    for step, label in enumerate(path):
+        # What came before the video is unknown, so nothing at its start counts as short.
+        score += float(near[step, label]) - _price(path[: step + 1])
+        if step >= 1 and len(two):
+            score += float(two[step - 1, composed_label(path[step - 1 : step + 1])])
+        if step >= 2 and len(three):
+            score += float(three[step - 2, composed_label(path[step - 2 : step + 1])])
+    return score
 
 
 def extents_of_steps(steps: NDArray[np.int8], evidence: PairEvidence) -> list[Extent]:
