@@ -212,20 +212,22 @@ def carry_labels(boxes: Sequence[FrameBox], labelled: Sequence[FrameBox]) -> lis
     appended to its frame under the next free box_index.
     """
     result = list(boxes)
+    taken: set[int] = set()
     for old in labelled:
         candidates = [
             (overlap_ratio(old.box, new.box), position)
-            for position, new in enumerate(result)
-            if new.frame_index == old.frame_index and new.label is None
+            for position, new in enumerate(boxes)
+            if new.frame_index == old.frame_index and position not in taken
         ]
         ratio, position = max(candidates, default=(0.0, -1))
         if ratio >= _SAME_BOX_IOU:
+            taken.add(position)
             result[position] = replace(
                 result[position], label=old.label, label_updated_at=old.label_updated_at
             )
         else:
-            taken = [box.box_index for box in result if box.frame_index == old.frame_index]
-            result.append(replace(old, box_index=max(taken, default=-1) + 1))
+            numbers = [box.box_index for box in result if box.frame_index == old.frame_index]
+            result.append(replace(old, box_index=max(numbers, default=-1) + 1))
     return sorted(result, key=lambda box: (box.frame_index, box.box_index))
 
 

@@ -43,8 +43,8 @@ def extract_layout(
     """Read `frames` in any order; those whose index is in `stored` are the video's full frames, others only
     probes.
 
-    `labelled` are boxes that annotators labelled in an earlier run; the boxes found now in their places carry the
-    labels on. A frame whose OCR fails is tried once more, and counted if it fails again.
+    `labelled` are boxes that annotators labelled in an earlier run; the boxes found now in their places carry
+    the labels on. A frame whose OCR fails is tried once more, and counted if it fails again.
     """
     seen: list[SeenFrame] = []
     failed: list[int] = []

@@ -85,6 +85,14 @@ def test_labels_survive_a_rerun_and_follow_their_box(tmp_path: Path):
     assert caption.predicted_label == "in"
 
 
+def test_a_label_that_the_analysis_already_knew_is_not_doubled(tmp_path: Path):
+    path = tmp_path / "layout.db"
+    write_layout(path, FOUND, BOXES, 1920, 1080)
+    sql(path, "UPDATE boxes SET label = 'out', label_updated_at = 'then' WHERE box_index = 0")
+    write_layout(path, FOUND, [replace(BOXES[0], label="out"), BOXES[1]], 1920, 1080)
+    assert [(box.label, box.label_updated_at) for box in read_boxes(path)] == [("out", "then"), (None, None)]
+
+
 def test_a_labelled_box_that_ocr_no_longer_finds_stays(tmp_path: Path):
     path = tmp_path / "layout.db"
     write_layout(path, FOUND, BOXES, 1920, 1080)
