@@ -44,7 +44,8 @@ _TIMES = frozenset(
         "deleted_at",
     }
 )
-_VIDEO = ", ".join(f"videos.{field.name}" for field in dataclasses.fields(Video))
+_VIDEO_FIELDS = tuple(field.name for field in dataclasses.fields(Video))
+_VIDEO = ", ".join(f"videos.{name}" for name in _VIDEO_FIELDS)
 _VERSION = ", ".join(field.name for field in dataclasses.fields(CroppedFramesVersion))
 
 # Best first: a tenant has the tier of its best user.
@@ -672,7 +673,8 @@ def _video(db: sqlite3.Connection, video_id: str) -> Video:
 
 
 def _to_video(row: sqlite3.Row) -> Video:
-    values = {field.name: row[field.name] for field in dataclasses.fields(Video)}
+    # The columns of _VIDEO come first; a query may have others after them.
+    values: dict[str, Any] = dict(zip(_VIDEO_FIELDS, row, strict=False))
     for name in _TIMES:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     values["label_counts"] = json.loads(values["label_counts"]) if values["label_counts"] else None
