@@ -21,7 +21,7 @@ from captionacc_dagster.automation.waiting import upload_event
 from captionacc_dagster.catalog import open_catalog
 from captionacc_dagster.catalog.protocol import Catalog, CatalogError, Stage, Video
 from captionacc_dagster.definitions import build_definitions
-from captionacc_dagster.export import export
+from captionacc_dagster.export import read_cues, write_cues
 from captionacc_dagster.ingest import IngestError, ingest
 from captionacc_dagster.instance import open_instance
 from captionacc_dagster.jobs import JOB_OF_STAGE, run_tags
@@ -39,6 +39,7 @@ ASSETS_OF_STAGE = {
     Stage.CAPTIONS: ("captions_db", "subtitles"),
 }
 WAIT_FOR_OTHER_RUN_SECONDS = 2.0
+NO_CAPTIONS = "No captions were found. If there are some, say where with --region LEFT,TOP,RIGHT,BOTTOM."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +112,15 @@ class _Work:
             done = replace(done, video=video)
             self._add_partition(video)
             video = self._stage(video, Stage.LAYOUT)
-            note = self._approve(video)
-            if note is not None:
-                done = replace(done, notes=(note,))
-            video = self.catalog.video(video.id)
-            if video.layout_approved_at is not None:
-                video = self._stage(video, Stage.EXTENTS)
+            if self._approve(video):
+                video = self._stage(self.catalog.video(video.id), Stage.EXTENTS)
                 video = self._stage(video, Stage.CAPTIONS)
-            cues, files = export(
-                self.store, video, self.options.out or path.parent, self.options.formats, stem=path.stem
+                cues = read_cues(self.store, video)
+            else:
+                done = replace(done, notes=(NO_CAPTIONS,))
+                cues = []
+            files = write_cues(
+                cues, self.options.out or path.parent, self.options.formats, stem=path.stem, fallback=video.id
             )
         except (IngestError, CatalogError, ComputeError, StageFailed, OSError) as error:
             return replace(done, error=str(error))
@@ -130,17 +131,15 @@ class _Work:
             self.instance.add_dynamic_partitions(str(videos.name), [video.id])
             self.instance.report_runless_asset_event(upload_event(video))
 
-    def _approve(self, video: Video) -> str | None:
-        """Approve the wanted region unless it is the approved one; a note where there is nothing to
-        approve.
-        """
+    def _approve(self, video: Video) -> bool:
+        """Approve the wanted region unless it is the approved one. False where there is none."""
         current = artifacts.layout_region(self.store, video)
         wanted = self.options.region or current
         if wanted is None:
-            return "No captions were found. If there are some, say where with --region LEFT,TOP,RIGHT,BOTTOM."
+            return False
         if video.layout_approved_at is None or (self.options.region and self.options.region != current):
             approve(self.catalog, self.store, video, self.options.region)
-        return None
+        return True
 
     def _stage(self, video: Video, stage: Stage) -> Video:
         self.listener.stage(video.display_path, stage)
