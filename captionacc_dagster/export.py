@@ -24,17 +24,26 @@ LONGEST_NAME_BYTES = 200
 
 
 def export(
-    store: ObjectStore, video: Video, folder: Path, formats: Sequence[str], *, stem: str | None = None
+    store: ObjectStore, video: Video, folder: Path, formats: Sequence[str]
 ) -> tuple[list[Cue], list[Path]]:
     """Write the video's captions into `folder` (made where absent) and answer them with the files' paths.
 
-    `stem` defaults to the name the video came with. Files are replaced whole. Raises MissingObject while the
-    video has no captions.
+    They are named after the video. Files are replaced whole. Raises MissingObject while it has no captions.
     """
     cues = read_cues(store, video)
+    return cues, write_cues(cues, folder, formats, stem=_stem_of(video.display_path), fallback=video.id)
+
+
+def write_cues(
+    cues: Sequence[Cue], folder: Path, formats: Sequence[str], *, stem: str, fallback: str
+) -> list[Path]:
+    """Write captions into `folder` (made where absent), a file for each format, each replaced whole.
+
+    `fallback` names the files where nothing of `stem` can be part of a file name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    name = safe_stem(stem if stem is not None else _stem_of(video.display_path), fallback=video.id)
-    return cues, [_write(folder / f"{name}.{kind}", FORMATS[kind](cues)) for kind in formats]
+    name = safe_stem(stem, fallback=fallback)
+    return [_write(folder / f"{name}.{kind}", FORMATS[kind](cues)) for kind in formats]
 
 
 def read_cues(store: ObjectStore, video: Video) -> list[Cue]:

@@ -164,8 +164,7 @@ def silent(step: str, done: float, total: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractRequest:
-    """Sample full frames, read them, propose a layout. `languages` are BCP 47 hints; empty means automatic.
-    """
+    """Sample full frames, read them, propose a layout. `languages` are BCP 47 hints; empty means automatic."""
 
     video_key: str
     tenant_id: str
@@ -330,6 +329,12 @@ class MissingObject(ComputeError):
     permanent = True
 
 
+class DamagedDatabase(ComputeError):
+    """A stored database does not unpack; it was not written by this pipeline or was damaged since."""
+
+    permanent = True
+
+
 class BadRequest(ComputeError):
     """The request itself is wrong: an unknown model version, an unsupported language."""
 
@@ -348,7 +353,15 @@ class WorkerCrashed(ComputeError):
 
 FAILURES: Mapping[str, type[ComputeError]] = {
     cls.__name__: cls
-    for cls in (ComputeError, BadVideo, MissingObject, BadRequest, TimeLimitExceeded, WorkerCrashed)
+    for cls in (
+        ComputeError,
+        BadVideo,
+        MissingObject,
+        DamagedDatabase,
+        BadRequest,
+        TimeLimitExceeded,
+        WorkerCrashed,
+    )
 }
 
 

@@ -15,16 +15,10 @@ import zlib
 from contextlib import closing
 from pathlib import Path
 
-from gpu_ops.contract import ComputeError, MissingObject
+from gpu_ops.contract import DamagedDatabase, MissingObject
 from gpu_ops.store import ObjectStore
 
 COPY_CHUNK_BYTES = 1 << 20
-
-
-class DamagedDatabase(ComputeError):
-    """A stored database does not unpack; it was not written by this pipeline or was damaged since."""
-
-    permanent = True
 
 
 def fetch(store: ObjectStore, key: str, path: Path) -> bool:

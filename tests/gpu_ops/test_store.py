@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_ops.contract import MissingObject
-from gpu_ops.database import DamagedDatabase, fetch, publish
+from gpu_ops.contract import DamagedDatabase, MissingObject
+from gpu_ops.database import fetch, publish
 from gpu_ops.store import InvalidKey, ObjectStore
 
 
