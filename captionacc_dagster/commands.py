@@ -260,11 +260,11 @@ def _check_outputs(files: Sequence[Path], out: Path | None) -> None:
 
 def _render_sample(film: Path, listener: Display) -> None:
     listener.stage(film.name, "render")
-    part = film.with_name(f"part-{film.name}")
     with (
+        tempfile.TemporaryDirectory(dir=film.parent, prefix=".rendering-") as scratch,
         tempfile.TemporaryFile("w+") as trouble,
         subprocess.Popen(
-            [sys.executable, "-c", _RENDER_SAMPLE, str(part)],
+            [sys.executable, "-c", _RENDER_SAMPLE, str(Path(scratch) / film.name)],
             stdout=subprocess.PIPE,
             stderr=trouble,
             text=True,
@@ -274,11 +274,11 @@ def _render_sample(film: Path, listener: Display) -> None:
             listener.progress("drawing frames", float(line), 1.0)
         renderer.wait()
         trouble.seek(0)
-        said = trouble.read()
-    if renderer.returncode != 0:
-        part.unlink(missing_ok=True)
-        _cannot_render(said)
-    part.replace(film)
+        if renderer.returncode != 0:
+            _cannot_render(trouble.read())
+        # The film comes last: once it is there, everything is.
+        for made in sorted(Path(scratch).iterdir(), key=lambda path: path.name == film.name):
+            made.replace(film.with_name(made.name))
 
 
 def _cannot_render(said: str) -> NoReturn:
