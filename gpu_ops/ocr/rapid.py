@@ -26,6 +26,8 @@ _LEAST_BOX_CONFIDENCE = 0.3
 # Pieces of one row further apart than this many text heights are separate boxes of a full frame.
 _WIDEST_GAP = 1.5
 _DOUBTFUL = 0.85
+# An l that is a word, or that "m", "ll", "ve" or "d" follow, is an I (the French l' is followed by more).
+_LONE_L = re.compile(r"(?<![\w'’])l(?=\s|$|['’](?:m|ll|ve|d)\b)")
 # What is taller, as a fraction of the frame, and cannot be read is a texture.
 _TALLEST_ILLEGIBLE = 0.15
 # Where spaces get lost: after "I", and in what then looks like a very long word.
@@ -147,7 +149,8 @@ def _cut(image: Image, area: TextArea) -> Image:
 
 
 def _text(reading: Reading) -> str:
-    return " ".join("".join(reading.characters).split())
+    text = " ".join("".join(reading.characters).split())
+    return _LONE_L.sub("I", text)
 
 
 def _squeezed(reading: Reading) -> str:
