@@ -221,7 +221,7 @@ def export(network: PairNetwork, models: Path, facts: dict[str, object]) -> Path
             "ignore"
         )  # the TorchScript exporter needs no further package, and says it is old
         torch.onnx.export(
-            _HalfEncoder(network.encoder),
+            _HalfEncoder(network.encoder).eval(),
             (strips,),
             folder / "encoder.onnx",
             dynamo=False,
@@ -233,7 +233,7 @@ def export(network: PairNetwork, models: Path, facts: dict[str, object]) -> Path
             },
         )
         torch.onnx.export(
-            HeadProbabilities(network.head),
+            HeadProbabilities(network.head).eval(),
             (embedding, embedding),
             folder / "head.onnx",
             dynamo=False,

@@ -123,6 +123,7 @@ class Shot:
         photos: luma images to cut from.
         faces: fonts of `script` for writing in the scene.
         width, height: of the strip in pixels.
+        writing: how likely there is writing in the scene.
     """
 
     def __init__(
@@ -133,12 +134,13 @@ class Shot:
         script: str,
         width: int,
         height: int,
+        writing: float = 0.16,
     ) -> None:
         self._size = (width, height)
         margin = round(height * 0.8)
         self._margin = margin
         self._canvas = _canvas(rng, photos, width + 2 * margin, height + 2 * margin)
-        if rng.random() < 0.16:
+        if rng.random() < writing:
             self._canvas = _write_scene_text(rng, self._canvas, faces, script)
         if rng.random() < 0.15:
             self._canvas = cv2.GaussianBlur(self._canvas, (0, 0), rng.uniform(1, 5)).astype(np.float32)

@@ -47,7 +47,7 @@ def _timeline(rng: random.Random) -> list[Shown]:
     """What each of the eight frames shows."""
     kind = rng.choices(
         ["constant", "empty", "start", "end", "switch", "gap", "short", "three"],
-        [0.15, 0.16, 0.13, 0.13, 0.25, 0.06, 0.07, 0.05],
+        [0.19, 0.16, 0.11, 0.11, 0.27, 0.05, 0.06, 0.05],
     )[0]
     turn = rng.randint(1, FRAMES - 1)
     fade = rng.choice([0.0, 0.0, 0.0, rng.uniform(0.8, 4.0)])  # in grid steps
@@ -104,11 +104,11 @@ def related_captions(
         row = rng.choice([row for row, text in enumerate(last) if text])
         script = scripts[row]
         how = rng.random()
-        if how < 0.32:
+        if how < 0.4:
             changed = texts.one_character_apart(rng, last[row], script)
-        elif how < 0.44:
+        elif how < 0.52:
             changed = last[row] + " " + texts.caption(rng, script, rng.randint(1, 8)).strip("- ")
-        elif how < 0.56 and len(scripts) == 2:
+        elif how < 0.64 and len(scripts) == 2:
             changed = texts.caption(rng, script, fit_length(rng, look, width))
         else:
             captions.append(fresh())
@@ -132,7 +132,8 @@ def random_scene(rng: random.Random, shape: tuple[int, int], split: sources.Spli
     shown = _timeline(rng)
     sung_rate = rng.uniform(0.02, 0.15)
     layers = _layers(look, captions, shown, width, height, sung_rate)
-    pictures = _pictures(rng, faces, script, width, height)
+    steady = len({now.caption for now in shown}) == 1
+    pictures = _pictures(rng, faces, script, width, height, steady)
     frames: list[NDArray[np.uint8]] = []
     letters: list[NDArray[np.uint8]] = []
     for i, (picture, now) in enumerate(zip(pictures, shown, strict=True)):
@@ -185,14 +186,28 @@ def _layers(
 
 
 def _pictures(
-    rng: random.Random, faces: Sequence[sources.FontFile], script: str, width: int, height: int
+    rng: random.Random,
+    faces: Sequence[sources.FontFile],
+    script: str,
+    width: int,
+    height: int,
+    steady: bool,
 ) -> list[Plane]:
-    """Eight pictures without captions: one or two shots, light changes, grain, writing that is no caption."""
+    """Eight pictures without captions: one or two shots, light changes, grain, writing that is no caption.
+
+    Where the captions are `steady`, the picture is cut or holds writing more often, for the model to see
+    through.
+    """
     photos = sources.photographs("train")
-    shot = Shot(rng, photos, faces, script, width, height)
-    cut = rng.randint(1, FRAMES - 1) if rng.random() < 0.3 else FRAMES
+    writing = 0.3 if steady else 0.14
+
+    def shoot() -> Shot:
+        return Shot(rng, photos, faces, script, width, height, writing)
+
+    shot = shoot()
+    cut = rng.randint(1, FRAMES - 1) if rng.random() < (0.5 if steady else 0.25) else FRAMES
     dissolve = rng.choice([0.0, 0.0, rng.uniform(2, 8)])
-    other = Shot(rng, photos, faces, script, width, height) if cut < FRAMES else shot
+    other = shoot() if cut < FRAMES else shot
     overlay = Overlay(rng, faces, script, width, height) if rng.random() < 0.16 else None
     grain = np.random.default_rng(rng.getrandbits(32))
     grain_strength = rng.choice([0.0, 0.0, rng.uniform(1, 5), rng.uniform(4, 14)])

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import random
+import shutil
+
+import numpy as np
+import pytest
+
+from gpu_ops.extents.synthesis import sources, texts
+from gpu_ops.extents.synthesis.films import TrueCaption, random_film
+from gpu_ops.extents.synthesis.scenes import FRAMES, random_scene
+
+needs_fonts = pytest.mark.skipif(
+    shutil.which("fc-list") is None or not sources.scripts("train") or not sources.scripts("held-out"),
+    reason="draws with installed fonts",
+)
+
+
+def test_one_character_apart_is_exactly_that() -> None:
+    rng = random.Random(3)
+    for script in ("latin", "chinese", "cyrillic", "arabic", "korean"):
+        for _ in range(50):
+            text = texts.caption(rng, script, 12)
+            other = texts.one_character_apart(rng, text, script)
+            assert other != text
+            assert abs(len(other) - len(text)) <= 1
+
+
+@needs_fonts
+def test_held_out_fonts_are_never_trained_on() -> None:
+    for script in sources.scripts("train"):
+        trained = {font.family for font in sources.fonts(script, "train")}
+        assert not any(family.startswith(sources.HELD_OUT_FAMILIES) for family in trained)
+
+
+@needs_fonts
+def test_the_same_seed_draws_the_same_scene() -> None:
+    first, second = (random_scene(random.Random(11), (64, 256)) for _ in range(2))
+    np.testing.assert_array_equal(first.frames, second.frames)
+    np.testing.assert_array_equal(first.captions, second.captions)
+    assert first.frames.shape == (FRAMES, 64, 256)
+    assert first.letters.shape == (FRAMES, 8, 32)
+
+
+@needs_fonts
+def test_letters_are_marked_exactly_where_frames_show_captions() -> None:
+    rng = random.Random(4)
+    for _ in range(12):
+        scene = random_scene(rng, (64, 256))
+        empty = scene.captions == 0
+        assert not scene.letters[empty].any()
+
+
+@needs_fonts
+def test_a_film_numbers_its_grid_frames_and_keeps_captions_apart() -> None:
+    film = random_film(3, "back_to_back", seconds=4)
+    frames = list(film.frames())
+    assert [frame.index for frame in frames if frame.index is not None] == list(range(40))
+    assert len(frames) == len(film.strips)
+    for frame in frames:
+        if frame.index is not None:
+            assert frame.time <= frame.index / 10 + 1e-9 < frame.time + 1 / film.fps + 1e-6
+    for before, after in zip(film.captions, film.captions[1:], strict=False):
+        assert isinstance(before, TrueCaption)
+        assert before.start_s < before.end_s <= after.start_s + 1e-9
