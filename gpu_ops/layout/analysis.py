@@ -401,7 +401,7 @@ def _with_further_lines(row: _Row, candidates: Sequence[_Seen]) -> list[_Seen]:
             and abs(box.at(row.anchor) - row.position) < 0.9 * unit
             and 0.4 < box.height / unit < 2.2
             and max(top - box.bottom, box.top - bottom) < 0.9 * unit
-            and box.weight > 0.15
+            and box.weight > 0.25
         ]
         lines = _of_one_size(_accompanied(beside, members))
         if len({box.text for box in lines}) < enough or 2 * len(lines) < len(beside):
