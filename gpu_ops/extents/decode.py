@@ -8,7 +8,6 @@ path is found by Viterbi's algorithm (1967). NumPy only.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -202,12 +201,3 @@ def single_frame(same_as_itself: Floats) -> list[Extent]:
     """The extent of a one-frame video, from the probabilities (5,) of the pair of that frame with itself."""
     shown, empty = float(same_as_itself[SAME]), float(same_as_itself[EMPTY_EMPTY])
     return [Extent(0, 0, "predicted" if shown > empty else "gap", round(max(shown, empty), 4))]
-
-
-def states_seen(extents: Sequence[Extent]) -> dict[State, int]:
-    """How many extents there are in each state."""
-    ordered = sorted(extents, key=lambda extent: extent.state)
-    return {
-        state: len(list(group))
-        for state, group in itertools.groupby(ordered, key=lambda extent: extent.state)
-    }

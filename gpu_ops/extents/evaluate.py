@@ -122,12 +122,14 @@ def main() -> None:
     total = Score()
     table: dict[str, float] = {}
     for style in options.styles:
-        styled = Score()
+        styled, grid_frames, seconds = Score(), 0, 0.0
         for seed in options.seeds:
             film = random_film(seed, style, options.seconds)
             began = time.process_time()
-            result = score(film.captions, predict(model, film).extents)
-            rate = film.strips.shape[0] / film.fps * 10 / (time.process_time() - began)
+            prediction = predict(model, film)
+            seconds += time.process_time() - began
+            grid_frames += prediction.frame_count
+            result = score(film.captions, prediction.extents)
             styled.add(result)
             if options.failures is not None:
                 _write_failures(options.failures, film, result)
@@ -135,7 +137,8 @@ def main() -> None:
         table[style] = round(styled.f1, 4)
         print(
             f"{style:22s} true {styled.true:3d} predicted {styled.predicted:3d} F1@0.1s {styled.f1:.3f}"
-            f"  mean |error| {styled.absolute_error / max(1, styled.found):.3f} s  {rate:.0f} grid frames/s",
+            f"  mean |error| {styled.absolute_error / max(1, styled.found):.3f} s"
+            f"  {grid_frames / max(1e-6, seconds):.0f} grid frames/s",
             flush=True,
         )
     bias = (total.start_error / max(1, total.found), total.end_error / max(1, total.found))

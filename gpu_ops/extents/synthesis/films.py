@@ -254,9 +254,8 @@ def _drawn(
             shot_until = time + rng.uniform(*style.shot_s)
         picture = shot.picture(0.0 if style.still else (time - shot_from) * GRID_HZ)
         if style.grain:
-            picture = picture + noise.standard_normal(picture.shape, dtype=np.float32) * np.float32(
-                style.grain
-            )
+            grain = noise.standard_normal(picture.shape, dtype=np.float32)
+            picture = (picture + grain * np.float32(style.grain)).astype(np.float32)
         if overlay is not None:
             picture = overlay.over(picture, time * GRID_HZ)
         for place, showing in enumerate(showings):

@@ -59,7 +59,8 @@ class Layer:
 
     def over(self, picture: Plane, opacity: float) -> Plane:
         """The picture (0-255) under this layer at `opacity` 0-1."""
-        return picture * (1 - self.alpha * opacity) + self.luma * opacity
+        strength = np.float32(opacity)
+        return (picture * (1 - self.alpha * strength) + self.luma * strength).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=600)
@@ -161,8 +162,8 @@ def draw_caption(look: Look, lines: Sequence[str], width: int, height: int, sung
                 stroke_fill=255,
             )
         boxes.append((x + left, centre - look.size * 0.62, x + right, centre + look.size * 0.62))
-    fill = np.asarray(fill_mask, np.float32) / 255
-    outline = np.asarray(outline_mask, np.float32) / 255
+    fill = np.asarray(fill_mask, np.float32) / np.float32(255)
+    outline = np.asarray(outline_mask, np.float32) / np.float32(255)
     if look.slant:
         shear = np.array([[1, -look.slant, look.slant * look.centre_y * height], [0, 1, 0]], np.float32)
         fill = cv2.warpAffine(fill, shear, (width, height)).astype(np.float32)

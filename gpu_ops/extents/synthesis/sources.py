@@ -15,7 +15,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 Split = Literal["train", "held-out"]
 
@@ -151,8 +151,14 @@ def fonts(script: str, split: Split) -> tuple[FontFile, ...]:
 
 def _draws(font: FontFile, letters: str) -> bool:
     face = ImageFont.truetype(font.path, 24, index=font.face)
-    missing = bytes(face.getmask("\U0010fffe"))
-    return all(bytes(face.getmask(letter)) != missing for letter in letters)
+
+    def pixels(letter: str) -> bytes:
+        image = Image.new("L", (48, 48))
+        ImageDraw.Draw(image).text((8, 4), letter, fill=255, font=face)
+        return image.tobytes()
+
+    missing = pixels("\U0010fffe")
+    return all(pixels(letter) != missing for letter in letters)
 
 
 @functools.cache

@@ -16,6 +16,13 @@ needs_fonts = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def one_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading every installed photograph takes seconds; one made-up picture serves here."""
+    picture = np.random.default_rng(1).integers(0, 256, (600, 800), dtype=np.uint8)
+    monkeypatch.setattr(sources, "photographs", lambda split: (picture,))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+
+
 def test_one_character_apart_is_exactly_that() -> None:
     rng = random.Random(3)
     for script in ("latin", "chinese", "cyrillic", "arabic", "korean"):
