@@ -26,6 +26,7 @@ BATCH = 16
 WIDEST = 3  # frames apart of the widest pair looked at
 CLEAR = 0.9  # a neighbouring pair this surely unchanged holds no boundary
 CLEAR_WIDE = 0.6
+SURE = 0.97  # neighbours this surely unchanged make a wider pair needless
 LOOK_EVERY = 128  # frames between second looks
 UNSETTLED = 12  # frames at the end whose decoding may still change
 KEPT = 900  # embeddings in memory at most, about 40 kB each
@@ -166,16 +167,35 @@ class ExtentPredictor:
         self._lately += taken
         stack = np.stack(self._embeddings[-(count + WIDEST) :])
         known = len(stack) - count
-        for apart, rows in ((1, self._forward), (2, self._two_apart), (3, self._three_apart)):
-            first = max(0, known - apart)
-            a, b = stack[first : len(stack) - apart], stack[first + apart :]
-            if len(b):
-                rows.append(self._model.compare(a, b))
-                if apart == 1:
-                    self._backward.append(self._model.compare(b, a))
+        self._compare_neighbours(stack, max(0, known - 1))
+        for apart, rows in ((2, self._two_apart), (3, self._three_apart)):
+            self._compare_apart(stack, max(0, known - apart), apart, rows)
         self._refine()
         if len(self._embeddings) - self._looked_at >= LOOK_EVERY:
             self._second_look(settled=False)
+
+    def _compare_neighbours(self, stack: Embeddings, first: int) -> None:
+        """Add the pairs (k, k + 1) of the newest frames `stack`, k >= first."""
+        a, b = stack[first:-1], stack[first + 1 :]
+        if len(a):
+            self._forward.append(self._model.compare(a, b))
+            self._backward.append(self._model.compare(b, a))
+
+    def _compare_apart(self, stack: Embeddings, first: int, apart: int, rows: ProbabilityRows) -> None:
+        """Add the pairs (k, k + apart), k >= first. Where all neighbours between them are surely unchanged,
+        their mean answers for the pair: most of a film needs no wider look."""
+        count = len(stack) - apart - first
+        if count <= 0:
+            return
+        oldest = self._encoded - len(stack) + first
+        near = self._evidence(oldest).near
+        windows = [near[step : step + count] for step in range(apart)]
+        block = np.mean(windows, axis=0, dtype=np.float32)
+        unsure = np.min([window[:, [SAME, EMPTY_EMPTY]].max(axis=1) for window in windows], axis=0) < SURE
+        asked = np.flatnonzero(unsure) + first
+        if len(asked):
+            block[asked - first] = self._model.compare(stack[asked], stack[asked + apart])
+        rows.append(block)
 
     def _refine(self) -> None:
         """Look at the native frames inside the late pairs that may hold a boundary."""

@@ -28,8 +28,11 @@ def model_size(height: int, width: int) -> tuple[int, int]:
 
 def normalised(strip: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The luma strip (H x W) resized to `size` (height, width)."""
+    height, width = size
     if strip.shape == size:
         return strip
-    shrinking = strip.shape[0] > size[0]
-    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return cv2.resize(strip, (size[1], size[0]), interpolation=method).astype(np.uint8)
+    while strip.shape[0] >= 2 * height and strip.shape[1] >= 2 * width:
+        halved = (strip.shape[1] // 2, strip.shape[0] // 2)
+        strip = cv2.resize(strip, halved, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    # Under a factor of two, two taps skip next to nothing, at a tenth of the cost of averaging areas.
+    return cv2.resize(strip, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
