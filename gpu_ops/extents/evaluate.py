@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--styles", nargs="+", default=list(STYLES), choices=list(STYLES))
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--failures", type=Path, help="folder for pictures of errors")
-    parser.add_argument("--json", type=Path, help="write the scores here")
+    parser.add_argument("--record", action="store_true", help="write the scores into the model's model.json")
     options = parser.parse_args()
     if options.models is not None:
         registry.MODELS_FOLDER = options.models
@@ -147,8 +147,19 @@ def main() -> None:
         f"  bias start {bias[0]:+.4f} end {bias[1]:+.4f} s"
     )
     table["all"] = round(total.f1, 4)
-    if options.json is not None:
-        options.json.write_text(json.dumps({"version": model.version, "f1": table}, indent=2) + "\n", "utf-8")
+    if options.record:
+        _record(registry.model(model.version), options.seeds, options.seconds, table)
+
+
+def _record(
+    record: registry.ModelRecord, seeds: Sequence[int], seconds: float, table: Mapping[str, float]
+) -> None:
+    facts = {
+        **record.facts,
+        "scores": {"measure": "F1 at 0.1 s", "seeds": list(seeds), "seconds": seconds, "styles": dict(table)},
+    }
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    (record.folder / "model.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

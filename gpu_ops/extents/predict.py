@@ -6,10 +6,12 @@ embeddings are kept only for the frames lately seen.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, LABELS, REVERSED, SAM
 from gpu_ops.extents.model import Embeddings, PairModel
 from gpu_ops.extents.refine import Change, find_change
 from gpu_ops.extents.rows import ProbabilityRows
-from gpu_ops.extents.second_look import Correction, corrected, look_again
+from gpu_ops.extents.second_look import Correction, corrected, look_again, picture_stir
 from gpu_ops.extents.strips import model_size, normalised
 
 BATCH = 16
@@ -102,6 +104,8 @@ class ExtentPredictor:
         self._looked_at = 0  # embeddings there were at the last second look
         self._forward, self._backward = ProbabilityRows(), ProbabilityRows()
         self._two_apart, self._three_apart = ProbabilityRows(), ProbabilityRows()
+        self._stir = array("f")  # of every pair so far: how much the picture behind the letters changes
+        self._last_cells: NDArray[np.uint8] | None = None
         self._changes: dict[int, Change] = {}
         self._corrections: list[Correction] = []
 
@@ -163,6 +167,7 @@ class ExtentPredictor:
             return
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         self._embeddings += list(self._model.encode([pending.strip for pending in taken]))
+        self._measure_stir([pending.strip for pending in taken])
         self._encoded += count
         self._lately += taken
         stack = np.stack(self._embeddings[-(count + WIDEST) :])
@@ -173,6 +178,17 @@ class ExtentPredictor:
         self._refine()
         if len(self._embeddings) - self._looked_at >= LOOK_EVERY:
             self._second_look(settled=False)
+
+    def _measure_stir(self, strips: Sequence[NDArray[np.uint8]]) -> None:
+        for strip, after in zip(strips, range(-len(strips), 0), strict=True):
+            rows, columns = self._embeddings[after].shape[-2:]
+            cells = cv2.resize(strip, (columns, rows), interpolation=cv2.INTER_AREA).astype(
+                np.uint8, copy=False
+            )
+            if self._last_cells is not None:
+                before = self._embeddings[after - 1]
+                self._stir.append(picture_stir(before, self._embeddings[after], self._last_cells, cells))
+            self._last_cells = cells
 
     def _compare_neighbours(self, stack: Embeddings, first: int) -> None:
         """Add the pairs (k, k + 1) of the newest frames `stack`, k >= first."""
@@ -232,7 +248,9 @@ class ExtentPredictor:
         done = len(extents)
         if not settled:
             done = sum(extent.end_frame_index < self._encoded - UNSETTLED for extent in extents)
-        self._corrections += look_again(self._model, self._embeddings, offset, extents[:done])
+        self._corrections += look_again(
+            self._model, self._embeddings, evidence, self._stir[offset:], extents[:done], offset
+        )
         # The last checked extent stays, for its end has not been checked; one longer than memory is cut.
         keep_from = extents[max(0, done - 1)].start_frame_index
         keep_from = max(keep_from, self._encoded - KEPT)

@@ -1,8 +1,10 @@
-"""Compares distant frames where neighbours can mislead: hidden switches and false ones.
+"""Second thoughts about what was decoded, from distant frames and from the picture behind the letters.
 
 Two captions that differ in one character, one right after the other, look alike from one frame to the next;
 the two ends of what was taken for one caption do not. A cut or a flash under a caption looks like a switch;
-frames well to both sides of it show that it is none.
+frames well to both sides of it show that it is none. And where the model is in two minds about a single step,
+it matters whether the picture behind was cut there: if all but a few cells stayed as they were, it was the
+letters.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpu_ops.extents.decode import Extent, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, LABELS, SAME
@@ -24,6 +27,12 @@ LONGEST_FALSE_GAP = 3  # frames
 DOUBTED_GAP = 0.7  # confidence under which a short gap may be a flash
 CORRECTED = 0.98
 
+DIP_BELOW = 0.75  # mean "same" across a step that, with nothing else happening, is a switch after all
+STEADY_ABOVE = 0.93  # mean "same" within either side of it
+DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
+SAME_ABOVE_AT_CUT = 0.35  # in place of SAME_ABOVE where the picture was cut
+CUT_FACTOR, CUT_LEVELS = 2.0, 4.0  # a cut stirs the picture by so many times the frames around it, and levels
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -36,32 +45,76 @@ class Correction:
 
 
 def look_again(
-    model: PairModel, embeddings: Sequence[Embeddings], offset: int, extents: Sequence[Extent]
+    model: PairModel,
+    embeddings: Sequence[Embeddings],
+    evidence: PairEvidence,
+    stir: Sequence[float],
+    extents: Sequence[Extent],
+    offset: int,
 ) -> list[Correction]:
     """Corrections to what was decoded.
 
     Args:
         embeddings: of the frames from `offset` on, one (C, h, w) each.
-        extents: decoded ones, in order, all of whose frames have embeddings.
+        evidence: on the same frames.
+        stir: how much the picture behind changes in each of their pairs (see `picture_stir`).
+        extents: decoded ones, in order, all of whose frames are among these.
+        offset: grid index of the first of these frames.
     """
     corrections: list[Correction] = []
     for extent in extents:
         if extent.state != "gap":
-            own = embeddings[extent.start_frame_index - offset : extent.end_frame_index + 1 - offset]
-            switches = _hidden_switches(model, own)
-            corrections += [
-                Correction(extent.start_frame_index + at, extent.start_frame_index + at, DIFFERENT)
-                for at in switches
-            ]
+            start, end = extent.start_frame_index - offset, extent.end_frame_index - offset
+            switches = _hidden_switches(model, embeddings[start : end + 1])
+            switches = [start + at for at in switches] or _dips(evidence, stir, start, end)
+            corrections += [Correction(at + offset, at + offset, DIFFERENT) for at in switches]
     for place, left in enumerate(extents[:-1]):
         right = extents[place + 1]
         if right.state == "gap" and place + 2 < len(extents) and _doubtful_gap(right):
             right = extents[place + 2]
         if left.state == "gap" or right.state == "gap":
             continue
-        if _same_across(model, embeddings, offset, left, right):
-            corrections.append(Correction(left.end_frame_index, right.start_frame_index - 1, SAME))
+        first, last = left.end_frame_index, right.start_frame_index - 1
+        needed = SAME_ABOVE_AT_CUT if _is_cut(stir, first - offset) else SAME_ABOVE
+        if _same_across(model, embeddings, offset, left, right) > needed:
+            corrections.append(Correction(first, last, SAME))
     return corrections
+
+
+def picture_stir(
+    before: Embeddings, after: Embeddings, cells: NDArray[np.uint8], later: NDArray[np.uint8]
+) -> float:
+    """How much the picture behind the letters changes from one frame to the next, in luma levels.
+
+    Args:
+        before, after: embeddings (C, h, w); their last channel says where letters are.
+        cells, later: mean luma (h, w) of the two frames' cells.
+    """
+    behind = np.maximum(before[-1], after[-1]) < 0.3
+    if behind.sum() <= behind.size // 8:
+        behind = np.ones_like(behind)
+    return float(np.median(np.abs(cells[behind].astype(np.int16) - later[behind])))
+
+
+def _is_cut(stir: Sequence[float], pair: int) -> bool:
+    around = [*stir[max(0, pair - 3) : pair], *stir[pair + 1 : pair + 4]]
+    return stir[pair] > CUT_FACTOR * max(around, default=0.0) + CUT_LEVELS
+
+
+def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -> list[int]:
+    """Pairs inside the run of frames `start` to `end` where "same" dips alone and the picture behind does not
+    stir."""
+    near, two, three = (
+        np.asarray(rows)[:, SAME] for rows in (evidence.near, evidence.two_apart, evidence.three_apart)
+    )
+    dips: list[int] = []
+    for pair in range(start + DIP_MARGIN, end - DIP_MARGIN):
+        across = np.mean([near[pair], *two[pair - 1 : pair + 1], *three[pair - 2 : pair + 1]])
+        left = np.mean([near[pair - 2], near[pair - 1], two[pair - 2]])
+        right = np.mean([near[pair + 1], near[pair + 2], two[pair + 1]])
+        if across < DIP_BELOW and min(left, right) > STEADY_ABOVE and not _is_cut(stir, pair):
+            dips.append(pair)
+    return dips
 
 
 def corrected(evidence: PairEvidence, corrections: Iterable[Correction]) -> PairEvidence:
@@ -111,7 +164,8 @@ def _log_same(probabilities: Probabilities) -> Probabilities:
 
 def _same_across(
     model: PairModel, embeddings: Sequence[Embeddings], offset: int, left: Extent, right: Extent
-) -> bool:
+) -> float:
+    """Mean probability of "same" between frames of the two extents."""
     left_length = left.end_frame_index - left.start_frame_index + 1
     right_length = right.end_frame_index - right.start_frame_index + 1
     # The frames at the switch itself are what misled.
@@ -120,4 +174,4 @@ def _same_across(
     before = [embeddings[left.end_frame_index - offset - skipped - step] for step in range(reach)]
     after = [embeddings[right.start_frame_index - offset + skipped + step] for step in range(reach)]
     both = _compared(model, before + after, after + before)
-    return float(both[:, SAME].mean()) > SAME_ABOVE
+    return float(both[:, SAME].mean())
