@@ -18,8 +18,10 @@ from gpu_ops.store import ObjectStore
 def approve(catalog: Catalog, store: ObjectStore, video: Video, region: CropRegion | None) -> Video:
     """Approve `region`, or the one that layout.db proposes. An approval of an approved layout crops it anew.
 
-    Raises MissingObject while there is no layout, BadRequest when neither proposes a region.
+    Raises MissingObject while there is no layout, BadRequest while one is made or when there is no region.
     """
+    if video.status == "processing":
+        raise BadRequest("The layout of this video is being made at this moment. Approve it afterwards.")
     key = keys_of(video).layout_db
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "layout.db"

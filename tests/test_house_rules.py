@@ -46,14 +46,16 @@ import dagster as dg
 from captionacc_dagster.definitions import defs
 import captionacc_dagster.cli, captionacc_dagster.process
 from captionacc_dagster.catalog import open_catalog
-from captionacc_dagster.settings import load_settings
+from captionacc_dagster.settings import load_settings, open_store
 repository = defs.get_repository_def()
 catalog = open_catalog(load_settings())
 with dg.DagsterInstance.ephemeral() as instance:
     for sensor in repository.sensor_defs:
-        if "catalog" in sensor.required_resource_keys and sensor.sensor_type is dg.SensorType.STANDARD:
+        if sensor.name in ("new_videos", "layout_approvals", "caption_ocr_requests", "lost_runs"):
+            resources = {{"catalog": catalog, "store": open_store(load_settings())}}
+            wanted = {{name: resources[name] for name in sensor.required_resource_keys}}
             with dg.build_sensor_context(instance=instance, repository_def=repository) as context:
-                sensor(context, catalog=catalog)
+                sensor(context, **wanted)
             print("ticked", sensor.name)
 """
     result = subprocess.run(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from captionacc_dagster.automation.edited import request_edited_captions
 from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
 from captionacc_dagster.jobs import (
     JOB_OF_STAGE,
@@ -21,6 +22,7 @@ from captionacc_dagster.jobs import (
     video_initial_processing,
 )
 from captionacc_dagster.partitions import videos
+from gpu_ops.store import ObjectStore
 
 # Submitting a run takes about half a second, and a tick that outlasts its minute is cut off.
 RUNS_PER_TICK = 20
@@ -147,16 +149,20 @@ def build_waiting_sensors(interval_seconds: int) -> list[dg.SensorDefinition]:
         description="New extents, or captions an annotator asked to be read again.",
     )
     def caption_ocr_requests(
-        context: dg.SensorEvaluationContext, catalog: dg.ResourceParam[Catalog]
+        context: dg.SensorEvaluationContext,
+        catalog: dg.ResourceParam[Catalog],
+        store: dg.ResourceParam[ObjectStore],
     ) -> dg.SensorResult:
+        cursor = request_edited_captions(catalog, store, context.cursor)
         return dg.SensorResult(
+            cursor=cursor,
             run_requests=requests(
                 catalog,
                 context.instance,
                 Stage.CAPTIONS,
                 catalog.waiting_for_captions,
                 lambda video: video.captions_requested_at or video.created_at,
-            )
+            ),
         )
 
     return [new_videos, layout_approvals, caption_ocr_requests]

@@ -166,6 +166,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def with_captions(self, after_id: str, limit: int) -> Sequence[Video]:
+        """caption_status `ready`, ids greater than `after_id` (ordered by id, unlike the others)."""
+        ...
+
     def stuck(self, older_than: timedelta, limit: int) -> Sequence[Video]:
         """Status `uploading` or `pending`, created longer than `older_than` ago."""
         ...

@@ -216,6 +216,12 @@ class SqliteCatalog:
             (Stage.CAPTIONS.database, _now(), limit),
         )
 
+    def with_captions(self, after_id: str, limit: int) -> Sequence[Video]:
+        return self._videos(
+            "caption_status = 'ready' AND id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?",
+            (after_id, limit),
+        )
+
     def stuck(self, older_than: timedelta, limit: int) -> Sequence[Video]:
         return self._videos(
             "status IN ('uploading', 'pending') AND deleted_at IS NULL AND created_at < ? "

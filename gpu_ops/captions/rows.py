@@ -86,6 +86,11 @@ class CaptionRow:
         return self.state in ("predicted", "confirmed")
 
     @property
+    def requested(self) -> bool:
+        """Whether somebody asks for this row to be read (again); a reading that failed asks for nothing."""
+        return self.is_caption and (self.ocr_status == "queued" or self.image_needs_regen)
+
+    @property
     def needs_reading(self) -> bool:
         """Whether OCR has to read this row: not read yet, failed last time, or a new image was asked for."""
         return self.is_caption and (self.ocr_status != "completed" or self.image_needs_regen)

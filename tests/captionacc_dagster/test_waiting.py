@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from captionacc_dagster.automation import edited
 from captionacc_dagster.automation.waiting import RUNS_PER_TICK, build_waiting_sensors
-from captionacc_dagster.catalog.protocol import Catalog, Stage
+from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
 from captionacc_dagster.partitions import videos
+from gpu_ops import database
+from gpu_ops.captions import database as captions_db
+from gpu_ops.captions.rows import CaptionRow
 from gpu_ops.contract import VideoKeys
+from gpu_ops.store import ObjectStore
 from tests.captionacc_dagster.builders import REGION, AddVideo, add_run, crop_result
 
 SENSORS = {sensor.name: sensor for sensor in build_waiting_sensors(5)}
 
 
-def tick(name: str, instance: dg.DagsterInstance, catalog: Catalog) -> dg.SensorResult:
+def tick(
+    name: str, instance: dg.DagsterInstance, catalog: Catalog, store: ObjectStore | None = None
+) -> dg.SensorResult:
     """One evaluation, with what it asks for about partitions carried out as the daemon would."""
+    resources = {"catalog": catalog} if store is None else {"catalog": catalog, "store": store}
     with dg.build_sensor_context(instance=instance) as context:
-        result = SENSORS[name](context, catalog=catalog)
+        result = SENSORS[name](context, **resources)
     assert isinstance(result, dg.SensorResult)
     for request in result.dynamic_partitions_requests or []:
         instance.add_dynamic_partitions(str(videos.name), list(request.partition_keys))
@@ -124,20 +136,65 @@ def test_a_failed_crop_is_not_started_again_until_the_next_approval(
 
 
 def test_new_extents_and_an_annotators_request_start_caption_ocr(
-    instance: dg.DagsterInstance, catalog: Catalog, add_video: AddVideo
+    instance: dg.DagsterInstance, catalog: Catalog, add_video: AddVideo, store: ObjectStore
 ) -> None:
     video = add_video(status="active")
     catalog.approve_layout(video.id)
-    assert started(tick("caption_ocr_requests", instance, catalog)) == []
+    assert started(tick("caption_ocr_requests", instance, catalog, store)) == []
     _crop(catalog, video.id)
-    assert started(tick("caption_ocr_requests", instance, catalog)) == [video.id]
+    assert started(tick("caption_ocr_requests", instance, catalog, store)) == [video.id]
 
     row = catalog.claim(video.id, Stage.CAPTIONS, "run-2")
     catalog.finish_captions(video.id, "run-2", "key", requested_at=row.captions_requested_at)
-    assert started(tick("caption_ocr_requests", instance, catalog)) == []
+    assert started(tick("caption_ocr_requests", instance, catalog, store)) == []
 
     catalog.request_captions(video.id)
-    assert started(tick("caption_ocr_requests", instance, catalog)) == [video.id]
+    assert started(tick("caption_ocr_requests", instance, catalog, store)) == [video.id]
+
+
+@pytest.mark.parametrize(
+    "change", [{"ocr_status": "queued"}, {"ocr_status": "completed", "image_needs_regen": True}]
+)
+def test_a_caption_queued_inside_captions_db_starts_caption_ocr_once(
+    change: dict[str, Any],
+    instance: dg.DagsterInstance,
+    catalog: Catalog,
+    add_video: AddVideo,
+    store: ObjectStore,
+    tmp_path: Path,
+) -> None:
+    video = add_video(status="active")
+    catalog.approve_layout(video.id)
+    _crop(catalog, video.id)
+    claimed = catalog.claim(video.id, Stage.CAPTIONS, "run-2")
+    catalog.finish_captions(video.id, "run-2", "key", requested_at=claimed.captions_requested_at)
+    row = CaptionRow(start_frame_index=0, end_frame_index=9, ocr_status="completed", caption_ocr="Hello")
+    _put_captions(store, video, row, tmp_path)
+    assert started(tick("caption_ocr_requests", instance, catalog, store)) == []
+
+    _put_captions(store, video, replace(row, **change), tmp_path)
+    assert started(tick("caption_ocr_requests", instance, catalog, store)) == [video.id]
+
+    claimed = catalog.claim(video.id, Stage.CAPTIONS, "run-3")
+    _put_captions(store, video, row, tmp_path)
+    catalog.finish_captions(video.id, "run-3", "key", requested_at=claimed.captions_requested_at)
+    assert started(tick("caption_ocr_requests", instance, catalog, store)) == []
+
+
+def test_a_round_over_many_videos_goes_on_where_it_stopped(
+    catalog: Catalog, add_video: AddVideo, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edited, "VIDEOS_PER_TICK", 2)
+    for number in range(3):
+        video = add_video(f"{number}.mp4", status="active")
+        catalog.claim(video.id, Stage.CAPTIONS, "run-1")
+        catalog.finish_captions(video.id, "run-1", "key", requested_at=None)
+    ids = sorted(video.id for video in catalog.videos())
+    half = edited.request_edited_captions(catalog, store, None)
+    assert json.loads(half)["after"] == ids[1]
+    whole = json.loads(edited.request_edited_captions(catalog, store, half))
+    assert (whole["after"], whole["began"]) == ("", "")
+    assert whole["since"] == json.loads(half)["began"]
 
 
 def test_a_deleted_video_starts_nothing(
@@ -154,3 +211,10 @@ def _crop(catalog: Catalog, video_id: str) -> None:
     reserved = catalog.reserve_cropped_frames(video_id, run_id, REGION)
     result = crop_result(VideoKeys(video.tenant_id, video_id), reserved.version)
     catalog.finish_extents(video_id, run_id, result, approved_at=video.layout_approved_at)
+
+
+def _put_captions(store: ObjectStore, video: Video, row: CaptionRow, scratch: Path) -> None:
+    path = scratch / "captions.db"
+    path.unlink(missing_ok=True)
+    captions_db.write_rows(path, [row])
+    database.publish(store, VideoKeys(video.tenant_id, video.id).captions_db, path)
