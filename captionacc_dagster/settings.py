@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     tenant_id: str = DEFAULT_TENANT_ID
     threads: int = Field(default_factory=_usable_cpus, ge=1)
 
+    # Computations that go on at the same time on this machine.
+    compute_slots: int = Field(default_factory=lambda: max(1, _usable_cpus() // 2), ge=1)
+
     # How long one compute call of a stage may take, in seconds; its process is stopped then.
     layout_time_limit_s: float = Field(default=30 * 60, gt=0)
     extents_time_limit_s: float = Field(default=60 * 60, gt=0)

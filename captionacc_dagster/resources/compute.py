@@ -23,6 +23,7 @@ import dagster as dg
 
 from captionacc_dagster.catalog.protocol import Stage
 from captionacc_dagster.progress import ProgressListener
+from captionacc_dagster.resources.slots import compute_slot
 from captionacc_dagster.settings import Settings
 from gpu_ops.contract import (
     FAILURES,
@@ -129,7 +130,11 @@ class LocalCompute:
         op_context = (
             context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context
         )
-        with tempfile.TemporaryFile() as errors:
+        slots, count = self.settings.home / "compute-slots", self.settings.compute_slots
+        free = compute_slot(
+            slots, count, stop, lambda: context.log.info("Waiting: this machine is busy with other videos.")
+        )
+        with free, tempfile.TemporaryFile() as errors:
             with dg.open_pipes_session(
                 op_context,
                 dg.PipesTempFileContextInjector(),
