@@ -26,6 +26,7 @@ FLOOR = 1e-3  # no single pair may forbid a path
 CHANGE_COST = 1.5  # beginning, ending or switching, in nats
 SHORT_CAPTION_COSTS = (8.0, 6.0, 4.0)  # more, for a caption of one, two, three frames
 SHORT_GAP_COSTS = (2.0, 0.5)  # more, for a gap of one, two frames
+UNBELIEVED = 0.2  # confidence under which a caption is an issue: no such one was right on drawn films
 ISSUE_BELOW = 0.35  # mean probability of the chosen labels under which an extent explains nothing
 
 EITHER = 5  # column for "same or different": a caption before and after a gap may be the same one
@@ -184,10 +185,12 @@ def extents_of_steps(steps: NDArray[np.int8], evidence: PairEvidence) -> list[Ex
         sides = [float(chosen[step]) for step in (start - 1, end) if 0 <= step < len(steps)]
         length = end - start
         inside = float(chosen[start:end].mean()) if length else 1.0
+        confidence = min([inside, *sides])
+        mean = (inside * length + sum(sides)) / (length + len(sides))
         state: State = "gap" if empty else "predicted"
-        if (inside * length + sum(sides)) / (length + len(sides)) < ISSUE_BELOW:
+        if mean < ISSUE_BELOW or (not empty and confidence < UNBELIEVED):
             state = "issue"
-        extents.append(Extent(start, end, state, round(min([inside, *sides]), 4)))
+        extents.append(Extent(start, end, state, round(confidence, 4)))
     return extents
 
 

@@ -206,7 +206,7 @@ class ExtentPredictor:
         oldest = self._encoded - len(stack) + first
         near = self._evidence(oldest).near
         windows = [near[step : step + count] for step in range(apart)]
-        block = np.mean(windows, axis=0, dtype=np.float32)
+        block = np.asarray(np.mean(windows, axis=0), np.float32)
         unsure = np.min([window[:, [SAME, EMPTY_EMPTY]].max(axis=1) for window in windows], axis=0) < SURE
         asked = np.flatnonzero(unsure) + first
         if len(asked):

@@ -27,10 +27,10 @@ LONGEST_FALSE_GAP = 3  # frames
 DOUBTED_GAP = 0.7  # confidence under which a short gap may be a flash
 CORRECTED = 0.98
 
-DIP_BELOW = 0.75  # mean "same" across a step that, with nothing else happening, is a switch after all
-STEADY_ABOVE = 0.93  # mean "same" within either side of it
+DIP_BELOW = 0.86  # mean "same" across a step that, with nothing else happening, is a switch after all
+STEADY_ABOVE = 0.96  # mean "same" within either side of it
 DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
-SAME_ABOVE_AT_CUT = 0.35  # in place of SAME_ABOVE where the picture was cut
+SAME_ABOVE_AT_CUT = 0.3  # in place of SAME_ABOVE where the picture was cut
 CUT_FACTOR, CUT_LEVELS = 2.0, 4.0  # a cut stirs the picture by so many times the frames around it, and levels
 
 
