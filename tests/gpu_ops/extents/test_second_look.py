@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_ops.extents.decode import Extent, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from gpu_ops.extents.model import Embeddings, Probabilities
 from gpu_ops.extents.predict import ExtentPredictor
+from gpu_ops.extents.second_look import Correction, look_again
 from tests.gpu_ops.extents.plain_model import STEP, Frame, PlainModel, strip
 
 NEAR = 3
@@ -74,3 +76,30 @@ def test_a_cut_under_a_caption_does_not_split_it() -> None:
 def test_a_true_switch_stays_one() -> None:
     shown = [0] * 8 + [1] * 10 + [2] * 10 + [0] * 8
     assert captions_found(MisledModel(), shown) == [(8, 17), (18, 27)]
+
+
+def dipping_evidence(frames: int, pair: int, same: float) -> PairEvidence:
+    """A model sure of "same" everywhere but across `pair`, where it says so with probability `same`."""
+
+    def rows(apart: int) -> NDArray[np.float32]:
+        table = np.tile(np.array([0.99, 0.01, 0, 0, 0], np.float32), (frames - apart, 1))
+        table[max(0, pair - apart + 1) : pair + 1] = [same, 1 - same, 0, 0, 0]
+        return table
+
+    return PairEvidence(rows(1), rows(2), rows(3))
+
+
+def corrections_for(stir_at_pair: float) -> list[Correction]:
+    embeddings = list(PlainModel().encode([strip(1)] * 30))
+    stir = [1.0] * 29
+    stir[14] = stir_at_pair
+    run = [Extent(0, 29, "predicted", 0.9)]
+    return look_again(PlainModel(), embeddings, dipping_evidence(30, 14, 0.7), stir, run, 0)
+
+
+def test_a_doubtful_step_over_a_quiet_picture_is_a_switch() -> None:
+    assert corrections_for(stir_at_pair=1.0) == [Correction(14, 14, DIFFERENT)]
+
+
+def test_a_doubtful_step_at_a_cut_is_none() -> None:
+    assert corrections_for(stir_at_pair=60.0) == []
