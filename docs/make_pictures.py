@@ -42,7 +42,7 @@ def main() -> None:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
             )
-            page = browser.new_page(viewport={"width": 2000, "height": 900})
+            page = browser.new_page(viewport={"width": 2100, "height": 900})
             graph(page)
             captions(page, video.id)
             browser.close()
@@ -64,15 +64,16 @@ def graph(page: Page) -> None:
     page.goto(f"{ADDRESS}/asset-groups?expanded={GROUPS}")
     page.get_by_text("subtitles", exact=True).first.wait_for(timeout=60_000)
     page.wait_for_timeout(5_000)
-    page.screenshot(path=PICTURES / "graph.png", clip={"x": 540, "y": 120, "width": 1380, "height": 740})
+    page.screenshot(path=PICTURES / "graph.png", clip={"x": 545, "y": 330, "width": 1550, "height": 290})
 
 
 def captions(page: Page, video_id: str) -> None:
     page.goto(f"{ADDRESS}/assets/captions_db?view=partitions&partition={video_id}")
-    page.get_by_text("[Show Markdown]").first.click(timeout=60_000)
+    row = page.get_by_role("row", name="captions beside their text")
+    row.get_by_text("[Show Markdown]").click(timeout=60_000)
     picture = page.locator("img[src^='data:image/jpeg;base64,']").first
     picture.wait_for()
-    picture.screenshot(path=PICTURES / "captions.png")
+    picture.screenshot(path=PICTURES / "captions.jpg", type="jpeg", quality=80)
 
 
 if __name__ == "__main__":

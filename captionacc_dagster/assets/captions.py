@@ -2,6 +2,7 @@
 exported.
 """
 
+import html
 from collections.abc import Sequence
 from threading import Event
 from typing import Any
@@ -27,6 +28,7 @@ from gpu_ops.store import ObjectStore
 
 # So many that one call pays for its start, so few that it ends well within its time limit.
 CAPTIONS_PER_CALL = 200
+CAPTIONS_SHOWN = 50
 
 
 @dg.asset(
@@ -65,7 +67,13 @@ def captions_db(
         catalog.finish_captions(video.id, run_id, key, requested_at=video.captions_requested_at)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifacts.digest(_content(captions.rows))),
-        metadata={**_counts(captions.rows), "newly_read": len(unread), "key": key, **_pictures(batches)},
+        metadata={
+            **_counts(captions.rows),
+            "newly_read": len(unread),
+            "key": key,
+            "texts": _table(captions.rows),
+            **_pictures(batches),
+        },
     )
 
 
@@ -145,6 +153,22 @@ def _counts(rows: Sequence[CaptionRow]) -> dict[str, Any]:
         "doubtful_texts": sum(row.text_pending for row in rows),
         "failed_readings": sum(row.ocr_status == "error" for row in rows),
     }
+
+
+def _table(rows: Sequence[CaptionRow]) -> dg.MarkdownMetadataValue:
+    """The first captions as text, for scripts that the picture's font cannot show."""
+    lines = [
+        f"| {cue.start_s:.1f} | {cue.end_s:.1f} | {_escaped(cue.text)} | {cue.confidence or 0:.2f} |"
+        for cue in formats.cues(rows)[:CAPTIONS_SHOWN]
+    ]
+    return dg.MetadataValue.md(
+        "\n".join(["| start s | end s | text | confidence |", "|---|---|---|---|", *lines])
+    )
+
+
+def _escaped(text: str) -> str:
+    """Text as a cell of a Markdown table shows it literally."""
+    return html.escape(text).replace("|", "&#124;").replace("\n", "<br>")
 
 
 def _pictures(batches: Sequence[CaptionOcrBatch]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ OPTIONS = ProcessOptions(tenant_id=DEFAULT_TENANT_ID, region=CropRegion(0.0, 0.6
     ("make", "words"),
     [
         (broken_videos.text_file, "not a video"),
-        (broken_videos.cut_without_index, "truncated"),
-        (broken_videos.cut_before_first_frame, "no frame"),
+        (broken_videos.cut_without_index, "cut short"),
+        (broken_videos.cut_before_first_frame, "no video frames"),
         (broken_videos.audio_only, "no video"),
         (broken_videos.sound_with_cover, "no video"),
     ],
