@@ -143,7 +143,7 @@ def test_a_video_whose_object_is_missing_says_so(
     definitions_run(settings, video.id)
     failed = catalog.video(video.id)
     assert failed.status == "error"
-    assert "missing" in str(failed.error_message).lower() or "not in the store" in str(failed.error_message)
+    assert f"There is no object {video.storage_key} in the store." in str(failed.error_message)
 
 
 def definitions_run(settings: Settings, video_id: str) -> None:

@@ -7,29 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
 
-from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
+from captionacc_dagster.catalog.protocol import Catalog, Stage
+from captionacc_dagster.jobs import JOB_OF_STAGE
 from captionacc_dagster.settings import Settings
 from gpu_ops.contract import VideoKeys
 from gpu_ops.store import ObjectStore
 from tests.e2e.conftest import Captionacc
 
 pytestmark = pytest.mark.slow
-
-UNDER_WAY: dict[Stage, Callable[[Video], bool]] = {
-    Stage.LAYOUT: lambda video: video.status == "processing",
-    Stage.EXTENTS: lambda video: (
-        video.caption_status == "processing" and video.current_cropped_frames_version is None
-    ),
-    Stage.CAPTIONS: lambda video: (
-        video.caption_status == "processing" and video.current_cropped_frames_version is not None
-    ),
-}
 
 
 @pytest.fixture
@@ -55,9 +47,10 @@ def test_a_killed_compute_process_is_replaced_and_the_film_completes(
     settings: Settings,
     catalog: Catalog,
     store: ObjectStore,
+    instance: dg.DagsterInstance,
     tmp_path: Path,
 ) -> None:
-    worker = worker_in(stage, settings, catalog)
+    worker = worker_in(stage, settings, instance)
     worker.send_signal(signal.SIGKILL)
 
     output, _ = process.communicate(timeout=240)
@@ -74,10 +67,11 @@ def test_a_killed_run_leaves_nothing_behind_and_the_next_one_completes(
     settings: Settings,
     catalog: Catalog,
     store: ObjectStore,
+    instance: dg.DagsterInstance,
     film: Path,
     tmp_path: Path,
 ) -> None:
-    worker = worker_in(stage, settings, catalog)
+    worker = worker_in(stage, settings, instance)
     process.send_signal(signal.SIGKILL)
     process.wait()
     psutil.wait_procs([worker], timeout=10)
@@ -89,11 +83,12 @@ def test_a_killed_run_leaves_nothing_behind_and_the_next_one_completes(
     assert_clean(catalog, store, settings)
 
 
-def worker_in(stage: Stage, settings: Settings, catalog: Catalog) -> psutil.Process:
+def worker_in(stage: Stage, settings: Settings, instance: dg.DagsterInstance) -> psutil.Process:
     """The compute process of the stage, as soon as it is at work."""
+    started = dg.RunsFilter(job_name=JOB_OF_STAGE[stage], statuses=[dg.DagsterRunStatus.STARTED])
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if any(UNDER_WAY[stage](video) for video in catalog.videos()) and (found := workers(settings)):
+        if instance.get_runs(started) and (found := workers(settings)):
             return found[0]
         time.sleep(0.02)
     raise AssertionError(f"{stage} did not begin")
