@@ -27,11 +27,14 @@ LONGEST_FALSE_GAP = 3  # frames
 DOUBTED_GAP = 0.7  # confidence under which a short gap may be a flash
 CORRECTED = 0.98
 
-DIP_BELOW = 0.86  # mean "same" across a step that, with nothing else happening, is a switch after all
-STEADY_ABOVE = 0.96  # mean "same" within either side of it
+# How far, in log-odds of "same", a step must fall below those around it to be a switch after all: on average,
+# and the least of theirs above the most of its own. On drawn films switches fell by 3 and more, nearly all else
+# by 1.3 at most.
+DIP_DEPTH, DIP_CLEARANCE = 1.4, 0.8
 DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
 SAME_ABOVE_AT_CUT = 0.3  # in place of SAME_ABOVE where the picture was cut
-CUT_FACTOR, CUT_LEVELS = 2.0, 4.0  # a cut stirs the picture by so many times the frames around it, and levels
+# A cut stirs the picture by so many times the frames around it, and so many luma levels more.
+CUT_FACTOR, CUT_LEVELS = 2.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,15 @@ def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -
     """Pairs inside the run of frames `start` to `end` where "same" dips alone and the picture behind does not
     stir."""
     near, two, three = (
-        np.asarray(rows)[:, SAME] for rows in (evidence.near, evidence.two_apart, evidence.three_apart)
+        _log_odds(np.asarray(rows)[:, SAME])
+        for rows in (evidence.near, evidence.two_apart, evidence.three_apart)
     )
     dips: list[int] = []
     for pair in range(start + DIP_MARGIN, end - DIP_MARGIN):
-        across = np.mean([near[pair], *two[pair - 1 : pair + 1], *three[pair - 2 : pair + 1]])
-        left = np.mean([near[pair - 2], near[pair - 1], two[pair - 2]])
-        right = np.mean([near[pair + 1], near[pair + 2], two[pair + 1]])
-        if across < DIP_BELOW and min(left, right) > STEADY_ABOVE and not _is_cut(stir, pair):
+        across = np.array([near[pair], *two[pair - 1 : pair + 1], *three[pair - 2 : pair + 1]])
+        beside = np.array([*near[pair - 2 : pair], two[pair - 2], *near[pair + 1 : pair + 3], two[pair + 1]])
+        deep = beside.mean() - across.mean() > DIP_DEPTH and beside.min() - across.max() > DIP_CLEARANCE
+        if deep and not _is_cut(stir, pair):
             dips.append(pair)
     return dips
 
@@ -156,6 +160,11 @@ def _hidden_switches(model: PairModel, frames: Sequence[Embeddings]) -> list[int
     left = _hidden_switches(model, frames[: at + 1])
     right = _hidden_switches(model, frames[at + 1 :])
     return [*left, at, *(at + 1 + place for place in right)]
+
+
+def _log_odds(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+    clipped = np.clip(probabilities, 0.005, 0.995)
+    return np.log(clipped / (1 - clipped))
 
 
 def _log_same(probabilities: Probabilities) -> Probabilities:
