@@ -31,6 +31,7 @@ _SMALLEST_HEIGHT = 0.012
 _LARGEST_HEIGHT = 0.2
 _PROBED_FRAMES = 24
 _CLOSEST_PROBES = 0.5
+_TEXTS_IN_TURN = 3
 _MOST_FRAMES = 240
 _CLOCK = re.compile(r"[\d\s:./,\-–|]+")
 _ANCHORS: tuple[Anchor, ...] = ("center", "left", "right")
@@ -161,7 +162,7 @@ def analyse_boxes(
     aspect = width / height
     evidence = _evenly(frames, labels or {})
     seen = _as_seen(evidence, aspect, labels or {})
-    static = _static(seen, [frame.time for frame in evidence])
+    static = _static(seen, [frame.time for frame in evidence], aspect)
     candidates = _weighed([box for box in seen if id(box) not in static], aspect)
     row = _best_row(candidates, aspect)
     if row is None or not _convincing(row, len(evidence), aspect):
@@ -242,7 +243,7 @@ def _plain(box: OcrBox) -> str:
     return letters or box.text
 
 
-def _static(seen: Sequence[_Seen], times: Sequence[float]) -> set[int]:
+def _static(seen: Sequence[_Seen], times: Sequence[float], aspect: float) -> set[int]:
     """ids of boxes that keep their text or their exact place for longer than a caption stays."""
     duration = max(times, default=0.0) - min(times, default=0.0)
     longest = min(_LONGEST_CAPTION, 0.7 * duration)
@@ -258,11 +259,30 @@ def _static(seen: Sequence[_Seen], times: Sequence[float]) -> set[int]:
             )
         ]
         alike = [other for other in there if _same_text(box.text, other.text)]
-        if _lasts(alike, times, longest, least=3, density=0.5) or _lasts(
-            there, times, longest, least=6, density=0.7
-        ):
+        lasting_place = _lasts(there, times, longest, least=6, density=0.7) and not _in_turn(there, aspect)
+        if _lasts(alike, times, longest, least=3, density=0.5) or lasting_place:
             result.update(id(other) for other in there if other.label != "in")
     return result
+
+
+def _in_turn(boxes: Sequence[_Seen], aspect: float) -> bool:
+    """Whether captions of equal length take turns in one place: several texts that have little in common.
+
+    Not a ticker, whose line reaches from edge to edge, nor a clock, whose digits are all that changes.
+    """
+    if any(_touches_edge(box, aspect) for box in boxes):
+        return False
+    texts: list[str] = []
+    for box in boxes:
+        if any(char.isalpha() for char in box.text) and not any(
+            _same_text(box.text, other) for other in texts
+        ):
+            texts.append(box.text)
+    return len(texts) >= _TEXTS_IN_TURN
+
+
+def _touches_edge(box: _Seen, aspect: float) -> bool:
+    return box.left < 0.01 * aspect or box.right > 0.99 * aspect
 
 
 def _lasts(
@@ -302,7 +322,7 @@ def _weighed(seen: Sequence[_Seen], aspect: float) -> list[_Seen]:
         weight = min(1.0, box.width / (2.5 * box.height))
         if frames[box.frame] > 5:  # credits, menus, newspapers
             weight *= (5 / frames[box.frame]) ** 2
-        if box.left < 0.01 * aspect or box.right > 0.99 * aspect:
+        if _touches_edge(box, aspect):
             weight *= 0.2
         if _CLOCK.fullmatch(box.text):
             weight *= 0.05

@@ -254,6 +254,19 @@ def test_a_short_video_is_probed_and_its_logo_not_taken_for_a_caption():
     ) == 0
 
 
+def test_verses_of_equal_length_are_captions_although_they_keep_their_place():
+    """Chinese lines of five characters, as in songs and poems, cover exactly the same rectangle."""
+    film = Film(frame_count=24, step=1.25)
+    verses = ["床前明月光", "疑是地上霜", "举头望明月", "低头思故乡", "春眠不觉晓", "处处闻啼鸟"]
+    for number, verse in enumerate(verses):
+        for look in range(4 * number, 4 * number + 4):
+            line = OcrBox(verse, 0.95, 0.41, 0.87, 0.59, 0.94)
+            film.boxes[look].append(line)
+            film.captions.append(line)
+    film.with_logo().with_clock()
+    assert share_inside(film, film.analysed().layout.region) == 1.0
+
+
 def test_long_videos_need_no_probes():
     assert suggest_probe_times(600.0, [10.0 * number for number in range(60)]) == []
 
