@@ -26,7 +26,8 @@ FLOOR = 1e-3  # no single pair may forbid a path
 CHANGE_COST = 1.5  # beginning, ending or switching, in nats
 SHORT_CAPTION_COSTS = (8.0, 6.0, 4.0)  # more, for a caption of one, two, three frames
 SHORT_GAP_COSTS = (2.0, 0.5)  # more, for a gap of one, two frames
-UNBELIEVED = 0.2  # confidence under which a caption is an issue: no such one was right on drawn films
+UNBELIEVED = 0.3  # confidence under which a short caption is an issue: no such one was right on drawn films
+UNBELIEVED_FRAMES = 9  # a longer one stands, for much of it is sure whatever its ends
 ISSUE_BELOW = 0.35  # mean probability of the chosen labels under which an extent explains nothing
 
 EITHER = 5  # column for "same or different": a caption before and after a gap may be the same one
@@ -182,16 +183,28 @@ def extents_of_steps(steps: NDArray[np.int8], evidence: PairEvidence) -> list[Ex
     extents: list[Extent] = []
     for start, end in zip(starts, ends, strict=True):
         empty = steps[start] in _BEGINS_EMPTY if start < len(steps) else steps[start - 1] in _ENDS_EMPTY
-        sides = [float(chosen[step]) for step in (start - 1, end) if 0 <= step < len(steps)]
+        sides = [
+            _change_confidence(steps, evidence, step) for step in (start - 1, end) if 0 <= step < len(steps)
+        ]
         length = end - start
         inside = float(chosen[start:end].mean()) if length else 1.0
         confidence = min([inside, *sides])
         mean = (inside * length + sum(sides)) / (length + len(sides))
         state: State = "gap" if empty else "predicted"
-        if mean < ISSUE_BELOW or (not empty and confidence < UNBELIEVED):
+        doubted = not empty and confidence < UNBELIEVED and length < UNBELIEVED_FRAMES
+        if mean < ISSUE_BELOW or doubted:
             state = "issue"
         extents.append(Extent(start, end, state, round(confidence, 4)))
     return extents
+
+
+def _change_confidence(steps: NDArray[np.int8], evidence: PairEvidence, step: int) -> float:
+    """How sure the change at this step is: a fade may be clear only from the frames around it."""
+    near = float(evidence.near[step, steps[step]])
+    if not 0 < step < len(steps) - 1 or len(evidence.three_apart) == 0:
+        return near
+    label = composed_label([int(label) for label in steps[step - 1 : step + 2]])
+    return near if label == EITHER else max(near, float(evidence.three_apart[step - 1, label]))
 
 
 def decode(evidence: PairEvidence) -> list[Extent]:

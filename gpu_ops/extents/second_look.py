@@ -28,8 +28,8 @@ DOUBTED_GAP = 0.7  # confidence under which a short gap may be a flash
 CORRECTED = 0.98
 
 # How far, in log-odds of "same", a step must fall below those around it to be a switch after all: on average,
-# and the least of theirs above the most of its own. On drawn films switches fell by 3 and more, nearly all else
-# by 1.3 at most.
+# and the least of theirs above the most of its own. On drawn films switches fell by 3 and more, and nearly
+# everything else by 1.3 at most.
 DIP_DEPTH, DIP_CLEARANCE = 1.4, 0.8
 DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
 SAME_ABOVE_AT_CUT = 0.3  # in place of SAME_ABOVE where the picture was cut
