@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gpu_ops.extents.database import StoredExtent
-
 from captionacc_dagster.catalog.protocol import Catalog, Video
 from gpu_ops import database
 from gpu_ops.captions import database as captions_db
 from gpu_ops.captions.rows import CaptionRow, Merged, merge_extents
 from gpu_ops.contract import BadRequest, CropRegion, MissingObject, VideoKeys
 from gpu_ops.extents import database as extents_db
+from gpu_ops.extents.database import StoredExtent
 from gpu_ops.layout import database as layout_db
 from gpu_ops.store import ObjectStore
 
@@ -31,7 +30,7 @@ def keys_of(video: Video) -> VideoKeys:
 
 
 def layout_region(store: ObjectStore, video: Video) -> CropRegion | None:
-    """The crop region of layout.db, None where no captions were found and none was given. Raises MissingObject."""
+    """The crop region of layout.db; None where none was found and none given. Raises MissingObject."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "layout.db"
         if not database.fetch(store, keys_of(video).layout_db, path):
@@ -122,7 +121,7 @@ def read_captions(store: ObjectStore, video: Video) -> list[CaptionRow]:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "captions.db"
         if not database.fetch(store, keys_of(video).captions_db, path):
-            raise MissingObject("This video has no captions yet: run caption_ocr first.")
+            raise MissingObject("This video has no captions yet. `captionacc status` shows how far it is.")
         return captions_db.read_rows(path)
 
 

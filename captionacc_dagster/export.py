@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from captionacc_dagster.artifacts import read_captions
 from captionacc_dagster.catalog.protocol import Video
-from gpu_ops import database
-from gpu_ops.captions import database as captions_db
 from gpu_ops.captions import subtitles
+from gpu_ops.captions.rows import CaptionRow
 from gpu_ops.captions.subtitles import Cue
-from gpu_ops.contract import MissingObject, VideoKeys
 from gpu_ops.store import ObjectStore
 
-FORMATS: Mapping[str, Callable[[Sequence[Cue]], str]] = {
-    "srt": subtitles.to_srt,
-    "vtt": subtitles.to_vtt,
-    "json": subtitles.to_json,
+FORMATS: Mapping[str, Callable[[Sequence[CaptionRow]], str]] = {
+    "srt": subtitles.srt_of,
+    "vtt": subtitles.vtt_of,
+    "json": subtitles.json_of,
 }
 LONGEST_NAME_BYTES = 200
 
@@ -30,12 +28,13 @@ def export(
 
     They are named after the video. Files are replaced whole. Raises MissingObject while it has no captions.
     """
-    cues = read_cues(store, video)
-    return cues, write_cues(cues, folder, formats, stem=_stem_of(video.display_path), fallback=video.id)
+    rows = read_captions(store, video)
+    files = write_captions(rows, folder, formats, stem=_stem_of(video.display_path), fallback=video.id)
+    return subtitles.cues(rows), files
 
 
-def write_cues(
-    cues: Sequence[Cue], folder: Path, formats: Sequence[str], *, stem: str, fallback: str
+def write_captions(
+    rows: Sequence[CaptionRow], folder: Path, formats: Sequence[str], *, stem: str, fallback: str
 ) -> list[Path]:
     """Write captions into `folder` (made where absent), a file for each format, each replaced whole.
 
@@ -43,16 +42,7 @@ def write_cues(
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = safe_stem(stem, fallback=fallback)
-    return [_write(folder / f"{name}.{kind}", FORMATS[kind](cues)) for kind in formats]
-
-
-def read_cues(store: ObjectStore, video: Video) -> list[Cue]:
-    """The video's captions in order. Raises MissingObject while it has none."""
-    with tempfile.TemporaryDirectory(prefix="captionacc-") as scratch:
-        path = Path(scratch) / "captions.db"
-        if not database.fetch(store, VideoKeys(video.tenant_id, video.id).captions_db, path):
-            raise MissingObject("This video has no captions yet. `captionacc status` shows how far it is.")
-        return subtitles.cues(captions_db.read_rows(path))
+    return [_write(folder / f"{name}.{kind}", FORMATS[kind](rows)) for kind in formats]
 
 
 def safe_stem(stem: str, *, fallback: str) -> str:

@@ -21,7 +21,7 @@ from captionacc_dagster.automation.waiting import upload_event
 from captionacc_dagster.catalog import open_catalog
 from captionacc_dagster.catalog.protocol import Catalog, CatalogError, Stage, Video
 from captionacc_dagster.definitions import build_definitions
-from captionacc_dagster.export import read_cues, write_cues
+from captionacc_dagster.export import write_captions
 from captionacc_dagster.ingest import IngestError, ingest
 from captionacc_dagster.instance import open_instance
 from captionacc_dagster.jobs import JOB_OF_STAGE, run_tags
@@ -29,7 +29,7 @@ from captionacc_dagster.partitions import videos
 from captionacc_dagster.progress import ProgressListener
 from captionacc_dagster.resources.compute import LocalCompute
 from captionacc_dagster.settings import Settings, open_store
-from gpu_ops.captions.subtitles import Cue
+from gpu_ops.captions.subtitles import Cue, cues
 from gpu_ops.contract import ComputeError, CropRegion
 from gpu_ops.store import ObjectStore
 
@@ -115,16 +115,16 @@ class _Work:
             if self._approve(video):
                 video = self._stage(self.catalog.video(video.id), Stage.EXTENTS)
                 video = self._stage(video, Stage.CAPTIONS)
-                cues = read_cues(self.store, video)
+                rows = artifacts.read_captions(self.store, video)
             else:
                 done = replace(done, notes=(NO_CAPTIONS,))
-                cues = []
-            files = write_cues(
-                cues, self.options.out or path.parent, self.options.formats, stem=path.stem, fallback=video.id
+                rows = []
+            files = write_captions(
+                rows, self.options.out or path.parent, self.options.formats, stem=path.stem, fallback=video.id
             )
         except (IngestError, CatalogError, ComputeError, StageFailed, OSError) as error:
             return replace(done, error=str(error))
-        return replace(done, video=video, cues=cues, files=files)
+        return replace(done, video=video, cues=cues(rows), files=files)
 
     def _add_partition(self, video: Video) -> None:
         if not self.instance.has_dynamic_partition(str(videos.name), video.id):

@@ -92,15 +92,15 @@ def subtitles(
     store: dg.ResourceParam[ObjectStore],
 ) -> dg.MaterializeResult[Any]:
     video = catalog.video(context.partition_key)
-    cues = formats.cues(artifacts.read_captions(store, video), exact_times=True)
-    srt, vtt = formats.to_srt(cues), formats.to_vtt(cues)
+    rows = artifacts.read_captions(store, video)
+    srt, vtt = formats.srt_of(rows), formats.vtt_of(rows)
     store.put(keys_of(video).subtitles("srt"), srt.encode())
     store.put(keys_of(video).subtitles("vtt"), vtt.encode())
     first = "\n".join(srt.splitlines()[:60])
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifacts.digest(srt)),
         metadata={
-            "dagster/row_count": len(cues),
+            "dagster/row_count": len(formats.cues(rows)),
             "key": keys_of(video).subtitles("srt"),
             "beginning": dg.MetadataValue.md(f"```\n{first}\n```"),
         },

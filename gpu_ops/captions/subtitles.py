@@ -68,6 +68,21 @@ def to_json(subtitles: Sequence[Cue]) -> str:
     return json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
 
 
+def srt_of(rows: Sequence[CaptionRow]) -> str:
+    """The captions as SubRip text, with frame-exact times."""
+    return to_srt(cues(rows, exact_times=True))
+
+
+def vtt_of(rows: Sequence[CaptionRow]) -> str:
+    """The captions as WebVTT text, with frame-exact times."""
+    return to_vtt(cues(rows, exact_times=True))
+
+
+def json_of(rows: Sequence[CaptionRow]) -> str:
+    """The captions as JSON, on the 10 Hz grid."""
+    return to_json(cues(rows))
+
+
 def _cue(row: CaptionRow, exact_times: bool) -> Cue:
     start_s = row.start_frame_index / GRID_HZ
     end_s = (row.end_frame_index + 1) / GRID_HZ
