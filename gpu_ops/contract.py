@@ -4,8 +4,7 @@ Everything both sides must agree on stands here: where an object lies, what a co
 what it answers, and which failures there are. Imports only the standard library, so that a control plane
 without any pixel library can use it.
 
-One time grid: frame index i is the frame on screen at t = i / GRID_HZ seconds after the first displayed
-frame.
+One time grid: frame index i is the frame on screen i / GRID_HZ seconds after the first displayed frame.
 """
 
 from __future__ import annotations
@@ -34,9 +33,7 @@ class InvalidId(ValueError):
 
 
 def checked_id(value: str, kind: str) -> str:
-    """Return `value` if it is a lower-case UUID; raise InvalidId naming `kind` ("tenant", "video")
-    otherwise.
-    """
+    """Return `value` if it is a lower-case UUID, else raise InvalidId naming `kind` (tenant or video)."""
     if not _UUID.fullmatch(value):
         raise InvalidId(f"{value!r} is not a {kind} id: expected a lower-case UUID")
     return value
@@ -116,9 +113,7 @@ class VideoKeys:
 
 @dataclass(frozen=True)
 class CropRegion:
-    """A rectangle in fractions of the displayed frame, origin at the TOP left. 0 <= left < right <= 1,
-    likewise top.
-    """
+    """A rectangle in fractions (0-1) of the displayed frame, not empty, origin at the TOP left."""
 
     left: float
     top: float
@@ -147,9 +142,7 @@ class CropRegion:
 
 
 class Progress(Protocol):
-    """Called by the data plane as work goes on: `done` of `total` units (any unit) of the named step are
-    finished.
-    """
+    """Called as work goes on: `done` of `total` units (any unit) of the named step are finished."""
 
     def __call__(self, step: str, done: float, total: float) -> None: ...
 
@@ -159,12 +152,11 @@ def silent(step: str, done: float, total: float) -> None:
 
 
 # --- What a compute function is asked
-# ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractRequest:
-    """Sample full frames, read them, propose a layout. `languages` are BCP 47 hints; empty means automatic."""
+    """Sample full frames, read them, propose a layout. `languages`: BCP 47 hints, none for automatic."""
 
     video_key: str
     tenant_id: str
@@ -175,9 +167,7 @@ class ExtractRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CropInferRequest:
-    """Crop at 10 Hz into version `version` (reserved by the caller, never used before), infer caption
-    extents.
-    """
+    """Crop at 10 Hz into `version` (reserved by the caller, never used before) and infer the extents."""
 
     video_key: str
     tenant_id: str
@@ -216,14 +206,11 @@ class VerifyRequest:
 
 
 # --- What it answers
-# -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractResult:
-    """`region` is None when no captions were found. `preview_jpeg`: sampled frames with boxes and crop
-    region.
-    """
+    """`region` is None when no captions were found. `preview_jpeg`: some frames with boxes and region."""
 
     frame_count: int
     duration: float
@@ -282,9 +269,7 @@ class CaptionOcrResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOcrBatch:
-    """One result per requested range, in order. `preview_jpeg`: contact sheet of median frames beside their
-    text.
-    """
+    """One result per requested range, in order. `preview_jpeg`: median frames beside their text."""
 
     captions: Sequence[CaptionOcrResult]
     ocr_engine: str
@@ -295,9 +280,7 @@ class CaptionOcrBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyResult:
-    """`problems` says, a sentence each, what is wrong; empty when every frame is in exactly one decodable
-    chunk.
-    """
+    """What is wrong with a version, a sentence each; nothing when each frame is in one decodable chunk."""
 
     frame_count: int
     chunk_count: int
@@ -305,7 +288,6 @@ class VerifyResult:
 
 
 # --- How it fails
-# --------------------------------------------------------------------------------------------------
 
 
 class ComputeError(Exception):
@@ -366,7 +348,6 @@ FAILURES: Mapping[str, type[ComputeError]] = {
 
 
 # --- Crossing a process boundary as JSON
-# ---------------------------------------------------------------------------
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ MAX_PENDING = 4  # a 4K frame is 25 MB
 
 
 class FullFrameWriter:
-    """Writes a video's full frames; use as a context manager. Frames of an earlier run are replaced one by one."""
+    """Writes a video's full frames over those of an earlier run; use as a context manager."""
 
     def __init__(self, store: ObjectStore, keys: VideoKeys) -> None:
         self._store = store
@@ -47,7 +47,7 @@ class FullFrameWriter:
         self._pending.append(self._writing.submit(self._write, frame))
 
     def finish(self) -> tuple[int, str]:
-        """Wait for the last frames, delete those of an earlier run that are not among them; bytes and sha256."""
+        """Wait for the last frames and delete strangers from an earlier run; answers bytes and sha256."""
         while self._pending:
             self._collect()
         wanted = {self._keys.full_frame(index) for index in self._written}

@@ -91,7 +91,8 @@ def test_the_schedule_reports_what_it_skipped_and_why(
     stored_instance: dg.DagsterInstance, catalog: Catalog, store: ObjectStore, add_video: AddVideo
 ) -> None:
     add_video(status="uploading")
-    assert tick(stored_instance, catalog, store).skip_message == "0 triggered, 1 skipped (1 upload_incomplete)"
+    skipped = tick(stored_instance, catalog, store).skip_message
+    assert skipped == "0 triggered, 1 skipped (1 upload_incomplete)"
 
 
 def tick(instance: dg.DagsterInstance, catalog: Catalog, store: ObjectStore) -> Any:
