@@ -10,20 +10,22 @@ HOME_FOLDER := $(or $(CAPTIONACC_HOME),$(HOME)/.captionacc)
 install: .venv/installed-local
 
 .venv/installed-local: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local]'
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'Installing the packages of one machine with everything; this takes a minute or two.'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local]'
+	@touch $@
 
 .venv/installed-dev: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@ .venv/installed-local
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'Installing the packages of a developer; this takes a few minutes.'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/installed-local
 
 demo: install
 	$(BIN)/captionacc demo
 
 dev: install
-	mkdir -p '$(HOME_FOLDER)/dagster' && cp dagster.yaml '$(HOME_FOLDER)/dagster/'
+	@mkdir -p '$(HOME_FOLDER)/dagster' && cp dagster.yaml '$(HOME_FOLDER)/dagster/'
 	DAGSTER_HOME='$(HOME_FOLDER)/dagster' $(BIN)/dagster dev -w workspace.yaml
 
 test: .venv/installed-dev
