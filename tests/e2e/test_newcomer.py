@@ -6,17 +6,12 @@ and a Chromium that looks at the asset page.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -24,52 +19,21 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from captionacc_dagster.catalog.protocol import Catalog, Video
-from captionacc_dagster.instance import prepare_home
 from captionacc_dagster.settings import Settings
 from gpu_ops.contract import VideoKeys
 from gpu_ops.store import ObjectStore
 from tests.e2e.conftest import Captionacc
+from tests.e2e.dev import ROOT, dagster_dev, graphql, wait_for
 from tests.e2e.films import render_film
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parent.parent.parent
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
     "--disable-component-update",
 ]
-
-
-@contextmanager
-def dagster_dev(settings: Settings, log: Path) -> Iterator[str]:
-    """`make dev` without make: answers the address of the web server."""
-    home = prepare_home(settings)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1"]
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [*command, "-p", str(port)],
-            cwd=ROOT,
-            env={**os.environ, "DAGSTER_HOME": str(home), "CAPTIONACC_HOME": str(settings.home)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for("the web server", lambda: answers(f"{address}/server_info"), 120, log)
-        yield address
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -81,22 +45,6 @@ def browser_page() -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         yield browser.new_page(viewport={"width": 1500, "height": 1100})
         browser.close()
-
-
-def answers(url: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as reply:
-        return reply.status == 200
-    return False
-
-
-def wait_for(what: str, happened: Callable[[], bool], seconds: float, log: Path) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        if time.monotonic() > deadline:
-            raise AssertionError(
-                f"{what}: not within {seconds} s; dagster dev said:\n{log.read_text()[-4000:]}"
-            )
-        time.sleep(0.5)
 
 
 def test_ingest_and_approve_are_enough_while_dagster_dev_is_open(
@@ -151,7 +99,7 @@ def test_a_backfill_from_the_ui_and_one_asset_by_command_work_while_dagster_dev_
         launched = graphql(
             address,
             LAUNCH,
-            {"assetSelection": [{"path": ["layout_db"]}], "partitionNames": ids, "title": "again"},
+            {"backfill": {"assetSelection": LAYOUT, "partitionNames": ids, "title": "again"}},
         )
         assert "LaunchBackfillSuccess" in launched, launched
         wait_for("the backfill", lambda: made(instance, "layout_db") == before + 2, 240, log)
@@ -169,6 +117,7 @@ def test_a_backfill_from_the_ui_and_one_asset_by_command_work_while_dagster_dev_
     assert made(instance, "captions_db") == 3
 
 
+LAYOUT = [{"path": ["layout_db"]}]
 LOCATION = ["-m", "captionacc_dagster.definitions"]
 LOCATIONS = (
     "query { locationStatusesOrError { ... on WorkspaceLocationStatusEntries { entries { loadStatus } } } }"
@@ -176,13 +125,6 @@ LOCATIONS = (
 LAUNCH = """mutation ($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) { __typename ... on PythonError { message } }
 }"""
-
-
-def graphql(address: str, query: str, backfill: dict[str, object] | None = None) -> str:
-    body = json.dumps({"query": query, "variables": {"backfill": backfill} if backfill else {}}).encode()
-    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        return reply.read().decode()
 
 
 def made(instance: dg.DagsterInstance, asset: str) -> int:
