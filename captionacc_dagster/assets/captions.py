@@ -11,7 +11,7 @@ import dagster as dg
 
 from captionacc_dagster import artifacts
 from captionacc_dagster.artifacts import keys_of
-from captionacc_dagster.assets.work import RETRIES, picture, stage_work
+from captionacc_dagster.assets.work import MOST_RETRIES, RETRY_DELAY_S, picture, stage_work
 from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
 from captionacc_dagster.partitions import videos
 from captionacc_dagster.resources.compute import Compute
@@ -37,7 +37,6 @@ CAPTIONS_SHOWN = 50
     group_name="captions",
     kinds={"sqlite"},
     code_version=CODE_VERSIONS["captions"],
-    retry_policy=RETRIES,
     description="Every caption with its range and text, for annotators to correct. What they confirmed, "
     "wrote or noted survives every re-run.",
 )
@@ -83,7 +82,7 @@ def captions_db(
     group_name="captions",
     kinds={"srt"},
     code_version=CODE_VERSIONS["captions"],
-    retry_policy=RETRIES,
+    retry_policy=dg.RetryPolicy(max_retries=MOST_RETRIES, delay=RETRY_DELAY_S),
     description="captions.srt and captions.vtt, with annotators' corrections where there are any.",
 )
 def subtitles(

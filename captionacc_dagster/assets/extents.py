@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from captionacc_dagster.artifacts import approved_region, remove_unfinished_crops
-from captionacc_dagster.assets.work import RETRIES, picture, report, stage_work
+from captionacc_dagster.assets.work import picture, report, stage_work
 from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.partitions import videos
 from captionacc_dagster.resources.compute import Compute
@@ -19,7 +19,6 @@ from gpu_ops.store import ObjectStore
     name="crop_and_infer_extents",
     partitions_def=videos,
     can_subset=True,
-    retry_policy=RETRIES,
     specs=[
         dg.AssetSpec(
             "cropped_frames",

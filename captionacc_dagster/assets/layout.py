@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from captionacc_dagster.assets.work import RETRIES, picture, report, stage_work
+from captionacc_dagster.assets.work import picture, report, stage_work
 from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.partitions import videos
 from captionacc_dagster.resources.compute import Compute
@@ -24,7 +24,6 @@ video = dg.AssetSpec(
     name="read_full_frames",
     partitions_def=videos,
     can_subset=True,
-    retry_policy=RETRIES,
     specs=[
         dg.AssetSpec(
             name,

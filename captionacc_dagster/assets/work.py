@@ -11,23 +11,32 @@ import dagster as dg
 
 from captionacc_dagster import runs
 from captionacc_dagster.catalog.lease import HeldWork, held_work
-from captionacc_dagster.catalog.protocol import Catalog, LeaseLost, Stage, VideoNotFound, WorkHeld
+from captionacc_dagster.catalog.protocol import (
+    Catalog,
+    CatalogError,
+    LeaseLost,
+    Stage,
+    VideoNotFound,
+    WorkHeld,
+)
 from captionacc_dagster.resources.compute import WorkStopped
 from gpu_ops.contract import ComputeError
 
 # A crashed worker or a busy store may work the next time; what cannot get better is never tried again.
-RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
-
+MOST_RETRIES = 2
+RETRY_DELAY_S = 5
 
 # Failure metadata: the run that holds the work this run was asked to do.
 HELD = "held_by_run"
+
+STOPPED = "The run was stopped. Run it again with `captionacc process` or `captionacc retry`, or from the Dagster UI."
 
 
 @contextmanager
 def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage) -> Generator[HeldWork]:
     """Hold `stage` of the partition's video. A failure becomes the catalog's message and a dagster.Failure.
 
-    A failure that may pass is left to the retry policy while it has tries left; the last one is recorded.
+    One that may pass is tried again by Dagster while there are tries left; the last one is recorded.
     """
     video_id, run_id = context.partition_key, context.run.run_id
     runs.note_process(context.instance, run_id)
@@ -37,16 +46,40 @@ def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage
         ) as held:
             try:
                 yield held
-            except ComputeError as failure:
-                last_try = failure.permanent or context.retry_number >= RETRIES.max_retries
-                if last_try and not isinstance(failure, WorkStopped):
-                    catalog.fail(video_id, stage, run_id, str(failure))
-                raise dg.Failure(str(failure), allow_retries=not last_try) from failure
+            except (WorkHeld, VideoNotFound, LeaseLost):
+                raise
+            except WorkStopped as stopped:
+                raise dg.Failure(str(stopped), allow_retries=False) from stopped
+            except Exception as error:
+                message = _sentence(error)
+                _try_again(context, error)
+                catalog.fail(video_id, stage, run_id, message)
+                raise dg.Failure(message, allow_retries=False) from error
+            except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+                catalog.fail(video_id, stage, run_id, STOPPED)
+                raise
     except (WorkHeld, VideoNotFound, LeaseLost) as reason:
         # Another run won, or the video is gone: nothing is wrong with it, and trying again would not help.
         holder = reason.holder_run_id if isinstance(reason, WorkHeld) else None
         metadata = {HELD: holder} if holder is not None else {}
         raise dg.Failure(f"Nothing done: {reason}", metadata=metadata, allow_retries=False) from reason
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ComputeError | CatalogError):
+        return str(error)
+    return f"Unexpected {type(error).__name__}: {error}"
+
+
+def _try_again(context: dg.AssetExecutionContext, error: Exception) -> None:
+    """Ask Dagster for another try, where one may help.
+
+    A retry policy on the asset would do the same, but Dagster also applies it to a run that is cancelled.
+    """
+    permanent = isinstance(error, ComputeError) and error.permanent
+    if not permanent and context.retry_number < MOST_RETRIES:
+        delay = RETRY_DELAY_S * 2**context.retry_number
+        raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=delay) from error
 
 
 def report(

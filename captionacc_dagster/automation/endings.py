@@ -9,13 +9,13 @@ from __future__ import annotations
 import dagster as dg
 
 from captionacc_dagster import runs
+from captionacc_dagster.assets.work import STOPPED
 from captionacc_dagster.catalog.protocol import Catalog, Stage
 
 LOST = (
     "The process that carried out this step was killed or its machine stopped. Nothing is lost: "
     "run it again with `captionacc retry` or from the Dagster UI."
 )
-CANCELLED = "The run was cancelled. Run it again with `captionacc retry` or from the Dagster UI."
 LEASES_PER_TICK = 50
 
 
@@ -59,7 +59,7 @@ def build_ending_sensors(interval_seconds: int) -> list[dg.SensorDefinition]:
         description="A cancelled run: puts its video into error, so that it is not forgotten.",
     )
     def cancelled_runs(context: dg.RunStatusSensorContext, catalog: dg.ResourceParam[Catalog]) -> None:
-        record_ending(catalog, context.dagster_run, CANCELLED)
+        record_ending(catalog, context.dagster_run, STOPPED)
 
     @dg.sensor(
         name="lost_runs",

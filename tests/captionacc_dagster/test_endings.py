@@ -12,7 +12,8 @@ import dagster as dg
 import pytest
 
 from captionacc_dagster import runs
-from captionacc_dagster.automation.endings import CANCELLED, LOST, end_lost_runs, record_ending
+from captionacc_dagster.assets.work import STOPPED
+from captionacc_dagster.automation.endings import LOST, end_lost_runs, record_ending
 from captionacc_dagster.catalog.lease import held_work
 from captionacc_dagster.catalog.protocol import Catalog, Stage, WorkHeld
 from tests.captionacc_dagster.builders import AddVideo, add_run
@@ -39,7 +40,7 @@ def test_a_run_that_lost_the_race_changes_nothing_when_it_ends(
     loser = add_run(instance, JOB, dg.DagsterRunStatus.CANCELED, {"dagster/partition": video.id})
     catalog.claim(video.id, Stage.LAYOUT, "winner")
 
-    assert record_ending(catalog, loser, CANCELLED) == []
+    assert record_ending(catalog, loser, STOPPED) == []
     assert catalog.video(video.id).status == "processing"
 
 
