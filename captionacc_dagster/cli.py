@@ -20,7 +20,7 @@ FORMATS = ("srt", "vtt", "json")
 
 EXIT_CODES = (
     "Exit codes: 0 all is done; 1 a video failed; 2 wrong arguments or bad input; "
-    "3 the installation or its settings are not ready (see captionacc doctor)."
+    "3 the installation or its settings are not ready (see captionacc doctor); 130 stopped with Ctrl-C."
 )
 
 # These have their own way to the user.
@@ -33,6 +33,11 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            from captionacc_dagster import commands  # noqa: PLC0415
+
+            commands.say_error("Stopped. The same command again goes on from here.")
+            raise typer.Exit(commands.STOPPED) from None
         except Exception as error:
             if ctx.params.get("debug") or isinstance(error, _TOLD_BY_TYPER):
                 raise
@@ -68,8 +73,10 @@ def _region(text: str) -> CropRegion:
         raise typer.BadParameter(str(error)) from None
 
 
-def _languages(text: str) -> str:
-    """BCP 47 tags separated by commas; empty for `auto`."""
+def _languages(text: str | None) -> str | None:
+    """BCP 47 tags separated by commas; empty for `auto`, None where nothing was said."""
+    if text is None:
+        return None
     if text == "auto":
         return ""
     tags = [tag.strip() for tag in text.split(",")]
@@ -108,12 +115,12 @@ Region = Annotated[
     ),
 ]
 Languages = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--lang",
         metavar="zh|en|…|auto",
         callback=_languages,
-        help="Languages of the captions, separated by commas.",
+        help="Languages of the captions, separated by commas; default: as said before, or auto.",
     ),
 ]
 Tenant = Annotated[
@@ -154,7 +161,7 @@ def process(
         Path | None, typer.Option(metavar="DIR", help="Where to write; default: beside each file.")
     ] = None,
     region: Region = None,
-    lang: Languages = "auto",
+    lang: Languages = None,
     tenant: Tenant = None,
     formats: Formats = "srt,vtt,json",
     as_json: AsJson = False,
@@ -179,7 +186,7 @@ def process(
 
 
 @app.command(epilog=_example("captionacc ingest film.mp4", "captionacc ingest *.mp4 --lang en,zh"))
-def ingest(files: Files, lang: Languages = "auto", tenant: Tenant = None, as_json: AsJson = False) -> None:
+def ingest(files: Files, lang: Languages = None, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Upload videos and add them to the catalog; a running Dagster takes it from there."""
     from captionacc_dagster import commands  # noqa: PLC0415
 

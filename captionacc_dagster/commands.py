@@ -25,7 +25,7 @@ from captionacc_dagster.progress import Display, choose_progress, printable
 from captionacc_dagster.settings import SettingsError, load_settings, open_store
 from gpu_ops.contract import BadRequest, ComputeError, CropRegion, InvalidId
 
-OK, FAILED, BAD_INPUT, NOT_READY = 0, 1, 2, 3
+OK, FAILED, BAD_INPUT, NOT_READY, STOPPED = 0, 1, 2, 3, 130
 
 SAMPLE_NAME = "sample.mp4"
 # Rendering imports pixel libraries, which this process must not: it happens in another one.
@@ -67,7 +67,7 @@ def process(
     *,
     out: Path | None,
     region: CropRegion | None,
-    languages: str,
+    languages: str | None,
     tenant_id: str | None,
     formats: Sequence[str],
     as_json: bool,
@@ -115,11 +115,6 @@ def process(
                 tables.print_line(note)
             for file in each.files:
                 tables.print_line(f"wrote {file}")
-        if each.video and languages and each.video.languages != languages:
-            say_error(
-                f"{each.path.name} was taken in before with languages "
-                f"'{each.video.languages or 'auto'}', and those were used."
-            )
     return FAILED if any(each.error for each in results) else OK
 
 
@@ -134,7 +129,7 @@ def demo(folder: Path, *, as_json: bool) -> int:
         [film],
         out=folder,
         region=None,
-        languages="",
+        languages=None,
         tenant_id=None,
         formats=("srt", "vtt", "json"),
         as_json=as_json,
@@ -146,7 +141,7 @@ def demo(folder: Path, *, as_json: bool) -> int:
     return code
 
 
-def ingest(files: Sequence[Path], *, tenant_id: str | None, languages: str, as_json: bool) -> int:
+def ingest(files: Sequence[Path], *, tenant_id: str | None, languages: str | None, as_json: bool) -> int:
     """Upload each file and add it to the catalog."""
     settings = load_settings()
     catalog, store = open_catalog(settings), open_store(settings)

@@ -41,14 +41,15 @@ def ingest(
     catalog: Catalog,
     store: ObjectStore,
     tenant_id: str,
-    languages: str = "",
+    languages: str | None = None,
     *,
     display_path: str | None = None,
     status: str = "pending",
 ) -> Ingested:
     """Upload the file, then add it to the catalog in `status`; a file the tenant has already stays as it is.
 
-    `languages` are comma-separated BCP 47 hints for OCR, empty for automatic. `display_path` (default: the
+    `languages` are comma-separated BCP 47 hints for OCR, empty for automatic; None keeps those of a file the
+    tenant has already, others replace them. `display_path` (default: the
     file's name) is only ever shown. Raises IngestError for what is not a readable, non-empty regular file.
     """
     name = printable(display_path if display_path is not None else path.name)
@@ -61,6 +62,8 @@ def ingest(
             raise IngestError(f"{shown} is empty. Copy or download the video again.")
         digest = _sha256(path)
         existing = catalog.find_by_content(tenant_id, digest)
+        if existing is not None and languages not in (None, existing.languages):
+            existing = catalog.set_languages(existing.id, languages)
         if existing is not None and store.head(existing.storage_key) is not None:
             return Ingested(existing, created=False)
         video_id = existing.id if existing else str(uuid.uuid5(_NAMESPACE, f"{tenant_id}/{digest}"))
@@ -80,7 +83,7 @@ def ingest(
         storage_key=key,
         size_bytes=facts.st_size,
         content_sha256=digest,
-        languages=languages,
+        languages=languages or "",
         status=status,
     )
     return Ingested(video, created=existing is None)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from captionacc_dagster.automation.waiting import RUNS_PER_TICK, upload_event, videos_in_flight
-from captionacc_dagster.catalog.protocol import Catalog, Video
+from captionacc_dagster.catalog.protocol import Catalog, Stage, Video, requested_at
 from captionacc_dagster.jobs import run_tags, video_initial_processing
 from captionacc_dagster.partitions import videos
 from gpu_ops.store import ObjectStore
@@ -52,11 +52,42 @@ def recover(
     return Recovery(triggered, skipped)
 
 
+def ask_again(
+    catalog: Catalog, instance: dg.DagsterInstance, older_than: timedelta, now: datetime
+) -> dict[str, Stage]:
+    """Renew approvals and caption requests that nobody took up; answers the videos' stages by id.
+
+    A sensor starts one run for each request. One whose run ended before it began the work needs a new one.
+    """
+    in_flight = videos_in_flight(instance)
+    renewed: dict[str, Stage] = {}
+    for stage, waiting, renew in (
+        (Stage.EXTENTS, catalog.waiting_for_extents, catalog.approve_layout),
+        (Stage.CAPTIONS, catalog.waiting_for_captions, catalog.request_captions),
+    ):
+        for video in waiting(RUNS_PER_TICK + len(in_flight)):
+            asked = requested_at(video, stage)
+            if asked is None or now - asked < older_than:
+                continue
+            if video.id not in in_flight and not _ran_recently(video, instance, now):
+                renew(video.id)
+                renewed[video.id] = stage
+    return renewed
+
+
 def _reason_to_wait(
     video: Video, store: ObjectStore, instance: dg.DagsterInstance, in_flight: set[str], now: datetime
 ) -> str | None:
     if video.id in in_flight:
         return "active_runs"
+    if _ran_recently(video, instance, now):
+        return "recently_processed"
+    if video.status == "uploading" and store.head(video.storage_key) is None:
+        return "upload_incomplete"
+    return None
+
+
+def _ran_recently(video: Video, instance: dg.DagsterInstance, now: datetime) -> bool:
     recent = instance.get_runs(
         dg.RunsFilter(
             tags={"dagster/partition": video.id},
@@ -69,11 +100,7 @@ def _reason_to_wait(
         ),
         limit=1,
     )
-    if recent:
-        return "recently_processed"
-    if video.status == "uploading" and store.head(video.storage_key) is None:
-        return "upload_incomplete"
-    return None
+    return bool(recent)
 
 
 def build_recovery_schedule(stuck_after: timedelta, every_minutes: int) -> dg.ScheduleDefinition:
@@ -100,6 +127,8 @@ def build_recovery_schedule(stuck_after: timedelta, every_minutes: int) -> dg.Sc
         context.log.info(report)
         for video_id, reason in found.skipped.items():
             context.log.info(f"{video_id}: {reason}")
+        for video_id, stage in ask_again(catalog, context.instance, stuck_after, now).items():
+            context.log.info(f"{video_id}: {stage} asked for again")
         if not found.triggered:
             return dg.SkipReason(report)
         for video in found.triggered:

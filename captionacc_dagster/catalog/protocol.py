@@ -87,6 +87,15 @@ class CroppedFramesVersion:
     total_size_bytes: int | None = None
 
 
+def requested_at(video: Video, stage: Stage) -> datetime | None:
+    """When the stage's work was last asked for; None if it never was."""
+    return {
+        Stage.LAYOUT: video.layout_requested_at,
+        Stage.EXTENTS: video.layout_approved_at,
+        Stage.CAPTIONS: video.captions_requested_at,
+    }[stage]
+
+
 class CatalogError(Exception):
     """The catalog could not do what was asked; the message says why and what to do."""
 
@@ -140,6 +149,10 @@ class Catalog(Protocol):
 
     def videos(self, *, tenant_id: str | None = None) -> Iterator[Video]:
         """All that are not deleted, oldest first, read in pages."""
+        ...
+
+    def set_languages(self, video_id: str, languages: str) -> Video:
+        """Other hints for OCR (as in Video) from the next run on."""
         ...
 
     def delete_video(self, video_id: str) -> None:
@@ -226,7 +239,7 @@ class Catalog(Protocol):
     def release(self, video_id: str, stage: Stage, run_id: str) -> bool:
         """Give the lease up, the status left alone (the run is dead, or ends early). False if it has none.
 
-        A layout that an annotator took from this run goes back to `pending`, to be done after them.
+        What an annotator took from this run is requested anew, to be done after them.
         """
         ...
 

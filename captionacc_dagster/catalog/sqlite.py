@@ -48,6 +48,12 @@ _VIDEO_FIELDS = tuple(field.name for field in dataclasses.fields(Video))
 _VIDEO = ", ".join(f"videos.{name}" for name in _VIDEO_FIELDS)
 _VERSION = ", ".join(field.name for field in dataclasses.fields(CroppedFramesVersion))
 
+_REQUESTED_AT = {
+    Stage.LAYOUT: "layout_requested_at",
+    Stage.EXTENTS: "layout_approved_at",
+    Stage.CAPTIONS: "captions_requested_at",
+}
+
 # Best first: a tenant has the tier of its best user.
 _TIERS = (("enterprise", "enterprise"), ("active", "premium"))
 
@@ -157,6 +163,11 @@ class SqliteCatalog:
             if len(page) < PAGE_ROWS:
                 return
             last = (_text(page[-1].created_at), page[-1].id)
+
+    def set_languages(self, video_id: str, languages: str) -> Video:
+        with self._changing() as db:
+            db.execute("UPDATE videos SET languages = ? WHERE id = ?", (languages, video_id))
+            return _video(db, video_id)
 
     def delete_video(self, video_id: str) -> None:
         with self._changing() as db:
@@ -422,14 +433,16 @@ class SqliteCatalog:
                 f"last_activity_at = ? WHERE {_IS_HOLDER}",
                 (_now(), video_id, stage.database, run_id),
             )
-            if stage is Stage.LAYOUT:
-                taken_away = db.execute(
-                    "UPDATE video_database_state SET lock_holder_run_id = NULL WHERE video_id = ? "
-                    "AND database_name = ? AND lock_type = 'client' AND lock_holder_run_id = ?",
-                    (video_id, stage.database, run_id),
-                )
-                if taken_away.rowcount:
-                    _wait_for_layout_again(db, video_id)
+            taken_away = db.execute(
+                "UPDATE video_database_state SET lock_holder_run_id = NULL WHERE video_id = ? "
+                "AND database_name = ? AND lock_type = 'client' AND lock_holder_run_id = ?",
+                (video_id, stage.database, run_id),
+            )
+            if taken_away.rowcount:
+                # Anew, because the sensors start one run for each request.
+                _request(db, video_id, _REQUESTED_AT[stage])
+                if stage is Stage.LAYOUT:
+                    db.execute("UPDATE videos SET status = 'pending' WHERE id = ?", (video_id,))
             return released.rowcount > 0
 
     def approve_layout(self, video_id: str) -> Video:
@@ -446,11 +459,12 @@ class SqliteCatalog:
         with self._changing() as db:
             video = _video(db, video_id)
             if video.status == "error":
-                _wait_for_layout_again(db, video_id)
+                _request(db, video_id, "layout_requested_at")
+                db.execute("UPDATE videos SET status = 'pending' WHERE id = ?", (video_id,))
                 _forget_failure(db, video_id, (Stage.LAYOUT,))
             elif video.caption_status == "error":
                 of_captions = video.failed_stage == Stage.CAPTIONS
-                _request(db, video_id, "captions_requested_at" if of_captions else "layout_approved_at")
+                _request(db, video_id, _REQUESTED_AT[Stage.CAPTIONS if of_captions else Stage.EXTENTS])
                 db.execute("UPDATE videos SET caption_status = NULL WHERE id = ?", (video_id,))
                 _forget_failure(db, video_id, (Stage.EXTENTS, Stage.CAPTIONS))
             return _video(db, video_id)
@@ -647,11 +661,6 @@ def _forget_failure(db: sqlite3.Connection, video_id: str, stages: Sequence[Stag
         f"WHERE id = ? AND failed_stage IN ({places})",
         (video_id, *(stage.value for stage in stages)),
     )
-
-
-def _wait_for_layout_again(db: sqlite3.Connection, video_id: str) -> None:
-    _request(db, video_id, "layout_requested_at")
-    db.execute("UPDATE videos SET status = 'pending' WHERE id = ?", (video_id,))
 
 
 def _give_up_reserved_versions(db: sqlite3.Connection, video_id: str) -> None:

@@ -21,6 +21,7 @@ from captionacc_dagster.catalog.protocol import (
     Video,
     VideoNotFound,
     WorkHeld,
+    requested_at,
 )
 from gpu_ops.contract import CropInferResult, CropRegion, ExtractResult, VideoKeys
 
@@ -239,6 +240,12 @@ class CatalogContract(ABC):
         for video in catalog.videos():
             catalog.delete_video(video.id)
         assert list(catalog.videos()) == []
+
+    def test_languages_can_be_corrected(self, catalog: Catalog) -> None:
+        video = add(catalog)
+        assert catalog.set_languages(video.id, "en,zh").languages == "en,zh"
+        with pytest.raises(VideoNotFound):
+            catalog.set_languages(str(uuid.uuid4()), "en")
 
     def test_a_deleted_video_is_gone_for_everyone(self, catalog: Catalog) -> None:
         video = with_layout(catalog)
@@ -579,6 +586,10 @@ class CatalogContract(ABC):
         assert waiting(catalog, stage) == []
         self.annotator_closes(catalog, video, stage.database)
         assert waiting(catalog, stage) == [video.id]
+        again = requested_at(catalog.video(video.id), stage)
+        before = requested_at(claimed, stage)
+        assert again is not None
+        assert before is None or again > before
         finish(catalog, catalog.claim(video.id, stage, "later"), stage, "later")
 
     # --- versions of the cropped frames

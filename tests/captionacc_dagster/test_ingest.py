@@ -54,6 +54,16 @@ def test_the_same_file_twice_is_one_video(film: Path, catalog: Catalog, store: O
     assert keys_in(store) == [first.video.storage_key]
 
 
+def test_taking_a_file_in_again_corrects_its_languages_only_when_some_are_given(
+    film: Path, catalog: Catalog, store: ObjectStore
+) -> None:
+    first = ingest(film, catalog, store, TENANT, "ru")
+    assert ingest(film, catalog, store, TENANT).video.languages == "ru"
+    assert ingest(film, catalog, store, TENANT, "en").video.languages == "en"
+    assert ingest(film, catalog, store, TENANT, "").video.languages == ""
+    assert catalog.video(first.video.id).languages == ""
+
+
 def test_two_tenants_have_their_own_copies(film: Path, catalog: Catalog, store: ObjectStore) -> None:
     mine, theirs = ingest(film, catalog, store, TENANT), ingest(film, catalog, store, OTHER_TENANT)
     assert theirs.created

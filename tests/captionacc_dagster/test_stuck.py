@@ -10,9 +10,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from captionacc_dagster.automation.stuck import build_recovery_schedule, recover
+from captionacc_dagster.automation.stuck import ask_again, build_recovery_schedule, recover
 from captionacc_dagster.automation.waiting import RUNS_PER_TICK
-from captionacc_dagster.catalog.protocol import Catalog
+from captionacc_dagster.catalog.protocol import Catalog, Stage
 from gpu_ops.store import ObjectStore
 from tests.captionacc_dagster.builders import AddVideo, add_run
 
@@ -76,6 +76,23 @@ def test_a_large_backlog_is_worked_off_over_several_ticks(
     found = recover(catalog, store, instance, AT_ONCE, now())
     assert len(found.triggered) == RUNS_PER_TICK
     assert list(found.skipped.values()) == ["next_tick"] * 2
+
+
+def test_an_approval_whose_run_ended_before_it_began_is_asked_for_again(
+    instance: dg.DagsterInstance, catalog: Catalog, add_video: AddVideo
+) -> None:
+    lost, busy, young = (add_video(f"{name}.mp4", status="active") for name in ("lost", "busy", "young"))
+    asked = catalog.approve_layout(lost.id).layout_approved_at
+    catalog.approve_layout(busy.id)
+    add_run(instance, "crop_and_infer", dg.DagsterRunStatus.QUEUED, {"dagster/partition": busy.id})
+
+    assert ask_again(catalog, instance, timedelta(minutes=10), now()) == {}
+    assert ask_again(catalog, instance, AT_ONCE, now()) == {lost.id: Stage.EXTENTS}
+    again = catalog.video(lost.id).layout_approved_at
+    assert asked is not None
+    assert again is not None
+    assert again > asked
+    assert catalog.video(young.id).layout_approved_at is None
 
 
 def test_the_schedule_tags_its_runs_as_recovery_and_adds_missing_partitions(
