@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.events import RunFailureReason  # how a run ended is not public otherwise
 
-from captionacc_dagster import artifacts
+from captionacc_dagster import artifacts, runs
 from captionacc_dagster.approval import approve
 from captionacc_dagster.assets.work import HELD
 from captionacc_dagster.automation.waiting import upload_event
 from captionacc_dagster.catalog import open_catalog
-from captionacc_dagster.catalog.protocol import Catalog, CatalogError, Stage, Video
+from captionacc_dagster.catalog.protocol import LEASE_TTL, Catalog, CatalogError, Stage, Video
 from captionacc_dagster.definitions import build_definitions
 from captionacc_dagster.export import write_captions
 from captionacc_dagster.ingest import IngestError, ingest
@@ -38,19 +39,18 @@ ASSETS_OF_STAGE = {
     Stage.EXTENTS: ("cropped_frames", "caption_frame_extents_db"),
     Stage.CAPTIONS: ("captions_db", "subtitles"),
 }
-WAIT_FOR_OTHER_RUN_SECONDS = 2.0
+LOOK_AGAIN_SECONDS = 2.0
+INTERRUPTED = RunFailureReason.UNEXPECTED_TERMINATION
 NO_CAPTIONS = "No captions were found. If there are some, say where with --region LEFT,TOP,RIGHT,BOTTOM."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessOptions:
-    """How to process. `region` None: the predicted one. `out` None: beside each file. `languages`: as in
-    Video.
-    """
+    """How to process. `region` None: the predicted one. `out` None: beside each file."""
 
     tenant_id: str
     region: CropRegion | None = None
-    languages: str = ""
+    languages: str | None = None  # as in Video; None: as before, or automatic
     out: Path | None = None
     formats: Sequence[str] = ("srt", "vtt", "json")
 
@@ -144,16 +144,28 @@ class _Work:
     def _stage(self, video: Video, stage: Stage) -> Video:
         self.listener.stage(video.display_path, stage)
         while not self._is_current(video, stage):
-            outcome = self._run(video, stage)
+            holder = self._run(video, stage)
+            if holder is not None:
+                self.listener.note(f"Another run is at work on {video.display_path}: waiting for it.")
+                self._wait_for(holder)
             video = self.catalog.video(video.id)
-            if outcome is None:
+            if holder is None:
                 break
-            self.listener.note(outcome)
-            time.sleep(WAIT_FOR_OTHER_RUN_SECONDS)
         return video
 
+    def _wait_for(self, run_id: str) -> None:
+        """Until that run has ended; one that is not of this instance, as long as a lease lasts."""
+        expiry = time.monotonic() + LEASE_TTL.total_seconds()
+        while not runs.is_dead(self.instance, run_id):
+            if self.instance.get_run_by_id(run_id) is None and time.monotonic() > expiry:
+                return
+            time.sleep(LOOK_AGAIN_SECONDS)
+
     def _run(self, video: Video, stage: Stage) -> str | None:
-        """Carry the stage out. None when done, a note when another run holds it; raises StageFailed."""
+        """Carry the stage out. None when done, the id of the run that holds it if another does.
+
+        Raises StageFailed, and KeyboardInterrupt where the user stopped it.
+        """
         job = self.definitions.resolve_job_def(JOB_OF_STAGE[stage])
         now = datetime.now(UTC)
         tier = self.catalog.tier(video.tenant_id)
@@ -167,12 +179,15 @@ class _Work:
         if result.success:
             return None
         for event in result.all_events:
+            if event.is_run_failure and event.job_failure_data.failure_reason is INTERRUPTED:
+                raise KeyboardInterrupt
+        for event in result.all_events:
             failure = event.step_failure_data if event.is_step_failure else None
             if failure is not None and failure.user_failure_data is not None:
-                message = str(failure.user_failure_data.description)
-                if HELD in failure.user_failure_data.metadata:
-                    return message
-                raise StageFailed(message)
+                holder = failure.user_failure_data.metadata.get(HELD)
+                if holder is not None:
+                    return str(holder.value)
+                raise StageFailed(str(failure.user_failure_data.description))
             if failure is not None and failure.error is not None:
                 raise StageFailed(f"Unexpected failure in {stage}: {failure.error.message.strip()}")
         raise StageFailed(f"The {stage} run did not finish; see run {result.run_id} in the Dagster UI.")
@@ -186,7 +201,12 @@ class _Work:
             Stage.CAPTIONS: video.caption_status == "ready"
             and video.captions_processed_at == video.captions_requested_at,
         }[stage]
-        return answered and all(self._code_is_current(video, name) for name in ASSETS_OF_STAGE[stage])
+        # A failed request counts as dealt with, but nothing answers it.
+        return (
+            answered
+            and video.failed_stage != stage
+            and all(self._code_is_current(video, name) for name in ASSETS_OF_STAGE[stage])
+        )
 
     def _code_is_current(self, video: Video, asset: str) -> bool:
         records = self.instance.fetch_materializations(

@@ -14,6 +14,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from captionacc_dagster.assets.work import STOPPED
 from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.jobs import JOB_OF_STAGE
 from captionacc_dagster.settings import Settings
@@ -80,6 +81,52 @@ def test_a_killed_run_leaves_nothing_behind_and_the_next_one_completes(
     done = captionacc("process", film, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "blue umbrella" in (tmp_path / "out" / "film.srt").read_text()
+    assert_clean(catalog, store, settings)
+
+
+def test_ctrl_c_ends_at_once_says_so_and_the_same_command_goes_on(
+    process: subprocess.Popen[str],
+    captionacc: Captionacc,
+    settings: Settings,
+    catalog: Catalog,
+    store: ObjectStore,
+    instance: dg.DagsterInstance,
+    film: Path,
+    tmp_path: Path,
+) -> None:
+    worker = worker_in(Stage.EXTENTS, settings, instance)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Stopped" in output
+    assert "Traceback" not in output
+    psutil.wait_procs([worker], timeout=10)
+    assert workers(settings) == []
+    (video,) = catalog.videos()
+    assert (video.caption_status, video.error_message) == ("error", STOPPED)
+
+    done = captionacc("process", film, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert_clean(catalog, store, settings)
+
+
+def test_two_terminals_on_one_film_share_the_work(
+    process: subprocess.Popen[str],
+    captionacc: Captionacc,
+    settings: Settings,
+    catalog: Catalog,
+    store: ObjectStore,
+    instance: dg.DagsterInstance,
+    film: Path,
+    tmp_path: Path,
+) -> None:
+    worker_in(Stage.LAYOUT, settings, instance)
+    second = captionacc("process", film, "--out", tmp_path / "second")
+    assert second.returncode == 0, second.stderr
+    assert process.wait(timeout=240) == 0
+    assert second.stderr.count("Another run is at work") <= len(Stage)
+    assert instance.get_runs_count() <= 2 * len(Stage)
+    assert (tmp_path / "out/film.srt").read_text() == (tmp_path / "second/film.srt").read_text()
     assert_clean(catalog, store, settings)
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from captionacc_dagster.assets.checks import CHECKS
-from captionacc_dagster.catalog.protocol import Catalog
+from captionacc_dagster.catalog.protocol import Catalog, Stage
 from gpu_ops.store import ObjectStore
 from tests.e2e.conftest import Captionacc
 from tests.e2e.films import SCRIPT, render_film
@@ -95,6 +95,21 @@ def test_a_region_given_by_hand_crops_again_and_only_there(
     (video,) = catalog.videos()
     assert video.current_cropped_frames_version == 2
     assert json.loads((tmp_path / "film.json").read_text()) == []
+
+
+def test_a_crop_that_failed_is_made_again_though_there_is_an_older_one(
+    captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog
+) -> None:
+    captionacc("process", film, "--out", tmp_path)
+    (video,) = catalog.videos()
+    catalog.approve_layout(video.id)
+    catalog.claim(video.id, Stage.EXTENTS, "failing")
+    catalog.fail(video.id, Stage.EXTENTS, "failing", "It crashed.")
+
+    done = captionacc("process", film, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    video = catalog.video(video.id)
+    assert (video.current_cropped_frames_version, video.caption_status) == (2, "ready")
 
 
 def test_a_film_without_captions_is_done_and_says_so(
