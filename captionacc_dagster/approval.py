@@ -1,6 +1,4 @@
-"""Approving a layout: the region goes into layout.db first, then the catalog says that there is an
-approval.
-"""
+"""Approving a layout: the region goes into layout.db first, the approval into the catalog last."""
 
 from __future__ import annotations
 

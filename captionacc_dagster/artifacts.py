@@ -1,6 +1,4 @@
-"""The databases in the store as the control plane reads and writes them: an approved region, a video's
-captions.
-"""
+"""The databases in the store as the control plane reads and writes them: regions, extents, captions."""
 
 from __future__ import annotations
 

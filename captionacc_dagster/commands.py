@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import tempfile
@@ -242,6 +243,10 @@ def _check_files(files: Sequence[Path]) -> None:
 def _check_outputs(files: Sequence[Path], out: Path | None) -> None:
     if out is not None and out.exists() and not out.is_dir():
         raise BadInput(f"{out} is not a folder.")
+    for folder in dict.fromkeys(out or file.parent for file in files):
+        nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        if not os.access(nearest, os.W_OK):
+            raise BadInput(f"Nothing can be written into {folder}. Choose another folder with --out.")
     taken: dict[Path, Path] = {}
     for file in files:
         target = (out or file.parent).resolve() / safe_stem(file.stem, fallback="captions")

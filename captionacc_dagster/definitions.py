@@ -1,6 +1,4 @@
-"""The Definitions that Dagster loads: it only assembles. No connection is opened, no pixel library
-imported.
-"""
+"""The Definitions that Dagster loads. It only assembles: nothing is opened, no pixel library imported."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta

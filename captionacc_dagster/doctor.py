@@ -95,7 +95,7 @@ def _cv2() -> Finding:
 def _pair_model() -> Finding:
     spec = find_spec("gpu_ops.extents")
     folders = spec.submodule_search_locations if spec else None
-    weights = [file.name for folder in folders or () for file in Path(folder).rglob("*.onnx")]
+    weights = {file.parent.name for folder in folders or () for file in Path(folder).rglob("*.onnx")}
     if not weights:
         return Finding("pair model", "missing", "no weights in gpu_ops/extents", "Install the package again.")
     return Finding("pair model", "ok", ", ".join(sorted(weights)))

@@ -46,9 +46,7 @@ def write_captions(
 
 
 def safe_stem(stem: str, *, fallback: str) -> str:
-    """`stem` as a file name that stays in its folder and can be typed; `fallback` where nothing is left of
-    it.
-    """
+    """`stem` as a file name that stays in its folder and can be typed; `fallback` if nothing remains."""
     kept = "".join(char if char.isprintable() and char not in '/\\:*?"<>|' else "_" for char in stem)
     short = kept.encode("utf-8", "replace")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore")
     return short.strip(" .") or fallback

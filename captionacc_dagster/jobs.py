@@ -1,7 +1,6 @@
 """The three jobs of a video's life, and the tags by which the run queue limits and orders them.
 
-Steps of one run share one process: an asset of these jobs waits for compute elsewhere and needs none of its
-own.
+Steps of one run share one process: an asset of these jobs only waits for compute elsewhere.
 """
 
 from collections.abc import Mapping

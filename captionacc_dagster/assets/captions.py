@@ -1,6 +1,4 @@
-"""Captions: the extents become rows, each new row is read once, annotators' work stays, subtitles are
-exported.
-"""
+"""Captions: extents become rows, each new row is read once, annotators' work stays, subtitles are written."""
 
 import html
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ RETRY_DELAY_S = 5
 # Failure metadata: the run that holds the work this run was asked to do.
 HELD = "held_by_run"
 
-STOPPED = "The run was stopped. Run it again with `captionacc process` or `captionacc retry`, or from the Dagster UI."
+STOPPED = "The run was stopped. Run it again with `captionacc retry` or from the Dagster UI."
 
 
 @contextmanager

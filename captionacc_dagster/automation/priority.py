@@ -26,9 +26,7 @@ def effective_priority(
     cap: float = MOST_POINTS_FOR_AGE,
     aging: bool = True,
 ) -> int:
-    """0-100, truncated to an integer. An unknown tier counts as free; time before `waiting_since` counts as
-    none.
-    """
+    """0-100, rounded down. An unknown tier counts as free, a `waiting_since` in the future as now."""
     start = BASE_BY_TIER.get(tier, BASE_BY_TIER["free"]) if base is None else base
     minutes = max(0.0, (now - waiting_since).total_seconds() / 60)
     points = min(cap, minutes / minutes_per_point) if aging else 0.0

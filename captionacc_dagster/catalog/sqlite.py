@@ -62,9 +62,7 @@ class SqliteCatalog:
     """Implements protocol.Catalog. Safe to share between threads; each process opens its own."""
 
     def __init__(self, path: Path) -> None:
-        """Open the catalog at `path`, creating or upgrading it. Raises CatalogError if that cannot be
-        done.
-        """
+        """Open the catalog at `path`, creating or upgrading it. Raises CatalogError."""
         self.path = path
         # By process: a connection must never be used across a fork.
         self._idle: dict[int, list[sqlite3.Connection]] = {}
@@ -615,9 +613,7 @@ def _take_lease(
 
 
 def _end_work(db: sqlite3.Connection, video_id: str, stage: Stage, run_id: str, outcome: str) -> bool:
-    """Give up the lease and remember how the work ended: finished or failed. False if `run_id` may not say
-    so.
-    """
+    """Give up the lease and note the outcome: finished or failed. False if `run_id` may not say so."""
     may_end = _WORKED_LAST if outcome == "failed" else _IS_HOLDER
     ended = db.execute(
         f"""

@@ -1,6 +1,4 @@
-"""The graph's resources: the catalog, the object store and compute, opened when a run or a sensor first
-needs them.
-"""
+"""The graph's resources: catalog, object store and compute, opened when first needed."""
 
 from collections.abc import Mapping
 

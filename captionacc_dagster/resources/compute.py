@@ -48,6 +48,7 @@ Answer = TypeVar("Answer")
 POLL_SECONDS = 0.1
 LOG_EVERY_SECONDS = 10
 STDERR_TAIL_BYTES = 2000
+WAITING = "Waiting: this machine is busy with other videos."
 
 
 class WorkStopped(ComputeError):
@@ -57,9 +58,7 @@ class WorkStopped(ComputeError):
 
 
 class Compute(Protocol):
-    """The compute functions. Each raises contract.ComputeError; `stop` set from another thread ends the
-    call.
-    """
+    """The compute functions. Each raises contract.ComputeError; `stop`, set by another thread, ends it."""
 
     def extract_frames_and_ocr(
         self, context: Context, request: ExtractRequest, stop: threading.Event
@@ -131,9 +130,13 @@ class LocalCompute:
             context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context
         )
         slots, count = self.settings.home / "compute-slots", self.settings.compute_slots
-        free = compute_slot(
-            slots, count, stop, lambda: context.log.info("Waiting: this machine is busy with other videos.")
-        )
+
+        def waiting() -> None:
+            context.log.info(WAITING)
+            if self.listener is not None:
+                self.listener.note(WAITING)
+
+        free = compute_slot(slots, count, stop, waiting)
         with free, tempfile.TemporaryFile() as errors:
             with dg.open_pipes_session(
                 op_context,

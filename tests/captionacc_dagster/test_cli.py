@@ -145,6 +145,15 @@ def test_a_reader_that_goes_away_is_no_traceback(add_video: AddVideo) -> None:
         assert "Traceback" not in process.stderr.read()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+    done = captionacc("process", film, "--out", tmp_path / "new")
+    assert done.exit_code == 2
+    assert "--out" in done.stderr
+
+
 # --- ingest and status
 
 
