@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -52,19 +54,35 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def processed_home(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the film was processed, outputs in the folder `out` beside it; not to be changed."""
+    folder = tmp_path_factory.mktemp("processed")
+    done = run_captionacc(folder / "home", "process", film, "--out", folder / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    return folder / "home"
+
+
+@pytest.fixture
+def processed(settings: Settings, processed_home: Path) -> Path:
+    """The test's own copy of that home, answers its outputs; to be asked for before the catalog."""
+    shutil.copytree(processed_home, settings.home)
+    shutil.copytree(processed_home.parent / "out", settings.home.parent / "out")
+    return settings.home.parent / "out"
+
+
 @pytest.fixture
 def captionacc(settings: Settings) -> Captionacc:
     """Run the command in a process of its own."""
-    command = Path(sys.executable).parent / "captionacc"
+    return functools.partial(run_captionacc, settings.home)
 
-    def run(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [command, *map(str, arguments)],
-            env={**os.environ, "CAPTIONACC_HOME": str(settings.home)},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
 
-    return run
+def run_captionacc(home: Path, *arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).parent / "captionacc", *map(str, arguments)],
+        env={**os.environ, "CAPTIONACC_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )

@@ -13,15 +13,15 @@ from gpu_ops.footage.scenery import Camera
 
 STYLE = Style(size=0.075, cjk_typeface=CHINESE)
 SCRIPT = (
-    (0.8, 2.6, "Where did you put the map?"),
-    (2.6, 4.4, "It is on the kitchen table."),
-    (5.6, 7.6, "Then we can leave at noon."),
-    (8.4, 10.6, "Bring the blue umbrella."),
+    (0.8, 2.2, "Where did you put the map?"),
+    (2.2, 3.8, "It is on the kitchen table."),
+    (4.6, 6.0, "Then we can leave at noon."),
+    (6.8, 8.2, "Bring the blue umbrella."),
 )
 
 
 def render_film(
-    path: Path, *, script: Sequence[tuple[float, float, str]] = SCRIPT, duration: float = 12.0, seed: int = 1
+    path: Path, *, script: Sequence[tuple[float, float, str]] = SCRIPT, duration: float = 9.0, seed: int = 1
 ) -> dict[str, Any]:
     """A 640x360 film at 20 fps; answers its ground truth."""
     film = Film(

@@ -30,24 +30,16 @@ ASSETS = (
 
 
 def test_a_film_becomes_subtitles_with_every_artifact_and_check_on_record(
-    captionacc: Captionacc,
-    film: Path,
-    tmp_path: Path,
-    catalog: Catalog,
-    instance: dg.DagsterInstance,
-    store: ObjectStore,
+    processed: Path, catalog: Catalog, instance: dg.DagsterInstance, store: ObjectStore
 ) -> None:
-    done = captionacc("process", film, "--out", tmp_path / "out", "--json")
-    assert done.returncode == 0, done.stderr
-
-    found = json.loads((tmp_path / "out" / "film.json").read_text())
+    found = json.loads((processed / "film.json").read_text())
     assert [(cue["start_s"], cue["end_s"], cue["text"]) for cue in found] == [
         (pytest.approx(start, abs=0.1001), pytest.approx(end, abs=0.1001), text)
         for start, end, text in SCRIPT
     ]
     assert all(cue["end_s"] == (cue["end_frame_index"] + 1) / 10 for cue in found)
-    assert "Bring the blue umbrella." in (tmp_path / "out" / "film.srt").read_text()
-    assert (tmp_path / "out" / "film.vtt").read_text().startswith("WEBVTT\n")
+    assert "Bring the blue umbrella." in (processed / "film.srt").read_text()
+    assert (processed / "film.vtt").read_text().startswith("WEBVTT\n")
 
     (video,) = catalog.videos()
     assert (video.status, video.caption_status, video.error_message) == ("active", "ready", None)
@@ -61,9 +53,8 @@ def test_a_film_becomes_subtitles_with_every_artifact_and_check_on_record(
 
 
 def test_pictures_of_the_result_are_on_the_assets_pages_and_small(
-    captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog, instance: dg.DagsterInstance
+    processed: Path, catalog: Catalog, instance: dg.DagsterInstance
 ) -> None:
-    captionacc("process", film, "--out", tmp_path)
     (video,) = catalog.videos()
     for asset in ("layout_db", "caption_frame_extents_db", "captions_db"):
         pictures = [
@@ -76,20 +67,18 @@ def test_pictures_of_the_result_are_on_the_assets_pages_and_small(
 
 
 def test_processing_again_makes_nothing_new(
-    captionacc: Captionacc, film: Path, tmp_path: Path, instance: dg.DagsterInstance
+    processed: Path, captionacc: Captionacc, film: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    captionacc("process", film, "--out", tmp_path / "first")
     runs = instance.get_runs_count()
     again = captionacc("process", film, "--out", tmp_path / "second")
     assert again.returncode == 0
     assert instance.get_runs_count() == runs
-    assert (tmp_path / "first" / "film.srt").read_bytes() == (tmp_path / "second" / "film.srt").read_bytes()
+    assert (processed / "film.srt").read_bytes() == (tmp_path / "second" / "film.srt").read_bytes()
 
 
 def test_a_region_given_by_hand_crops_again_and_only_there(
-    captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog
+    processed: Path, captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog
 ) -> None:
-    captionacc("process", film, "--out", tmp_path)
     done = captionacc("process", film, "--out", tmp_path, "--region", "0,0,1,0.5")
     assert done.returncode == 0, done.stderr
     (video,) = catalog.videos()
