@@ -87,9 +87,8 @@ def test_a_region_given_by_hand_crops_again_and_only_there(
 
 
 def test_a_crop_that_failed_is_made_again_though_there_is_an_older_one(
-    captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog
+    processed: Path, captionacc: Captionacc, film: Path, tmp_path: Path, catalog: Catalog
 ) -> None:
-    captionacc("process", film, "--out", tmp_path)
     (video,) = catalog.videos()
     catalog.approve_layout(video.id)
     catalog.claim(video.id, Stage.EXTENTS, "failing")
@@ -115,7 +114,7 @@ def test_a_film_without_captions_is_done_and_says_so(
 
 
 def test_several_files_are_processed_and_one_bad_one_does_not_stop_the_others(
-    captionacc: Captionacc, film: Path, tmp_path: Path
+    processed: Path, captionacc: Captionacc, film: Path, tmp_path: Path
 ) -> None:
     bad, good = tmp_path / "bad.mp4", tmp_path / "good.mp4"
     bad.write_text("not a video")
