@@ -3,9 +3,11 @@ on."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,6 +23,11 @@ FRAMES = 8
 CELL = 8
 # Model sizes scenes come in, with how often: tall ones hold two lines.
 SHAPES = {(64, 256): 0.3, (64, 384): 0.3, (64, 560): 0.12, (64, 896): 0.05, (80, 448): 0.13, (96, 352): 0.1}
+
+# What the model found hardest: letters without any edge over a cut, a colour running through them, a logo or
+# clock in the strip, one line of two changing.
+Stress = Literal["bare", "sung", "watermarked", "lines"]
+STRESSES: tuple[Stress, ...] = ("bare", "bare", "sung", "watermarked", "lines")
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,13 @@ def _timeline(rng: random.Random) -> list[Shown]:
 
 
 def related_captions(
-    rng: random.Random, scripts: Sequence[str], look: Look, width: int
+    rng: random.Random, scripts: Sequence[str], look: Look, width: int, line_share: float = 0.12
 ) -> list[tuple[str, ...]]:
     """Three captions with a line per script, often hard to tell apart: one character, an added word, one line
     of two.
 
-    Where there are two lines, one may be empty: captions of one and two lines, or in two zones, alternate.
+    Where there are two lines, one may be empty: captions of one and two lines, or in two zones, alternate;
+    `line_share` is how often just one of the two changes.
     """
 
     def fresh() -> tuple[str, ...]:
@@ -108,7 +116,7 @@ def related_captions(
             changed = texts.one_character_apart(rng, last[row], script)
         elif how < 0.52:
             changed = last[row] + " " + texts.caption(rng, script, rng.randint(1, 8)).strip("- ")
-        elif how < 0.64 and len(scripts) == 2:
+        elif how < 0.52 + line_share and len(scripts) == 2:
             changed = texts.caption(rng, script, fit_length(rng, look, width))
         else:
             captions.append(fresh())
@@ -117,23 +125,30 @@ def related_captions(
     return captions
 
 
-def random_scene(rng: random.Random, shape: tuple[int, int], split: sources.Split = "train") -> Scene:
-    """A scene at the model size `shape`, drawn at another size and reduced as real strips are."""
+def random_scene(
+    rng: random.Random, shape: tuple[int, int], split: sources.Split = "train", hard: float = 0.0
+) -> Scene:
+    """A scene at the model size `shape`, drawn at another size and reduced as real strips are.
+
+    `hard` is the share of scenes, 0-1, that are one of STRESSES.
+    """
+    stress = rng.choice(STRESSES) if hard and rng.random() < hard else None
     scale = rng.choice([1.0, 1.0, rng.uniform(0.5, 1.1), rng.uniform(1.2, 2.2)])
     height, width = (round(side * scale / 2) * 2 for side in shape)
     script = _pick_script(rng, split)
     faces = sources.fonts(script, split)
     rows = [script]
-    if rng.random() < (0.65 if shape[0] > 64 else 0.18):
+    if rng.random() < (0.65 if shape[0] > 64 else 0.18) or stress == "lines":
         rows.append(script if rng.random() < 0.6 else _pick_script(rng, split))
         rng.shuffle(rows)
     look = random_look(rng, [sources.fonts(row, split) for row in rows], width, height)
-    captions = related_captions(rng, rows, look, width)
+    look = _stressed(rng, look, stress)
+    captions = related_captions(rng, rows, look, width, 0.4 if stress == "lines" else 0.12)
     shown = _timeline(rng)
     sung_rate = rng.uniform(0.02, 0.15)
     layers = _layers(look, captions, shown, width, height, sung_rate)
     steady = len({now.caption for now in shown}) == 1
-    pictures = _pictures(rng, faces, script, width, height, steady)
+    pictures = _pictures(rng, faces, script, width, height, steady, stress)
     frames: list[NDArray[np.uint8]] = []
     letters: list[NDArray[np.uint8]] = []
     for i, (picture, now) in enumerate(zip(pictures, shown, strict=True)):
@@ -153,6 +168,16 @@ def random_scene(rng: random.Random, shape: tuple[int, int], split: sources.Spli
         np.array([_caption_of(now) for now in shown], np.int8),
         np.stack(letters),
     )
+
+
+def _stressed(rng: random.Random, look: Look, stress: Stress | None) -> Look:
+    if stress == "bare":
+        return dataclasses.replace(
+            look, fill=rng.uniform(190, 255), outline_width=0, shadow_strength=0.0, box_strength=0.0
+        )
+    if stress == "sung":
+        return dataclasses.replace(look, sung_fill=rng.uniform(40, 255))
+    return look
 
 
 def _pick_script(rng: random.Random, split: sources.Split) -> str:
@@ -192,6 +217,7 @@ def _pictures(
     width: int,
     height: int,
     steady: bool,
+    stress: Stress | None,
 ) -> list[Plane]:
     """Eight pictures without captions: one or two shots, light changes, grain, writing that is no caption.
 
@@ -205,10 +231,12 @@ def _pictures(
         return Shot(rng, photos, faces, script, width, height, writing)
 
     shot = shoot()
-    cut = rng.randint(1, FRAMES - 1) if rng.random() < (0.5 if steady else 0.25) else FRAMES
+    cut_share = 0.7 if stress == "bare" else 0.5 if steady else 0.25
+    cut = rng.randint(1, FRAMES - 1) if rng.random() < cut_share else FRAMES
     dissolve = rng.choice([0.0, 0.0, rng.uniform(2, 8)])
     other = shoot() if cut < FRAMES else shot
-    overlay = Overlay(rng, faces, script, width, height) if rng.random() < 0.16 else None
+    watermark = rng.random() < 0.16 or stress == "watermarked"
+    overlay = Overlay(rng, faces, script, width, height) if watermark else None
     grain = np.random.default_rng(rng.getrandbits(32))
     grain_strength = rng.choice([0.0, 0.0, rng.uniform(1, 5), rng.uniform(4, 14)])
     flicker = rng.uniform(0.03, 0.25) if rng.random() < 0.1 else 0.0

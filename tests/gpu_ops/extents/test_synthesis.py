@@ -50,10 +50,11 @@ def test_the_same_seed_draws_the_same_scene() -> None:
 
 
 @needs_fonts
-def test_letters_are_marked_exactly_where_frames_show_captions() -> None:
+@pytest.mark.parametrize("hard", [0.0, 1.0])
+def test_letters_are_marked_exactly_where_frames_show_captions(hard: float) -> None:
     rng = random.Random(4)
     for _ in range(12):
-        scene = random_scene(rng, (64, 256))
+        scene = random_scene(rng, (64, 256), hard=hard)
         empty = scene.captions == 0
         assert not scene.letters[empty].any()
 
