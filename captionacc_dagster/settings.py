@@ -44,9 +44,10 @@ class Settings(BaseSettings):
     compute_slots: int = Field(default_factory=lambda: max(1, _usable_cpus() // 2), ge=1)
 
     # How long one compute call of a stage may take, in seconds; its process is stopped then.
-    layout_time_limit_s: float = Field(default=30 * 60, gt=0)
-    extents_time_limit_s: float = Field(default=60 * 60, gt=0)
-    captions_time_limit_s: float = Field(default=5 * 60, gt=0)
+    # Far above what a ten-hour film takes on two cores: a limit is for what hangs, not for what is long.
+    layout_time_limit_s: float = Field(default=4 * 60 * 60, gt=0)
+    extents_time_limit_s: float = Field(default=12 * 60 * 60, gt=0)
+    captions_time_limit_s: float = Field(default=60 * 60, gt=0)
 
     # The least time between two looks at the catalog; a new video waits this long plus the start of a run.
     sensor_interval_s: int = Field(default=5, ge=1)

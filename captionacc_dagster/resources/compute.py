@@ -162,7 +162,7 @@ class LocalCompute:
                         if time.monotonic() > deadline:
                             raise TimeLimitExceeded(
                                 f"{function} was stopped at its time limit of {limit_seconds:.0f} seconds. "
-                                "Raise the stage's time limit in the settings, or shorten the video."
+                                "Raise CAPTIONACC_LAYOUT_TIME_LIMIT_S (or …_EXTENTS_…, …_CAPTIONS_…)."
                             )
                         time.sleep(POLL_SECONDS)
                 finally:

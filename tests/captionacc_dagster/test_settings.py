@@ -51,10 +51,10 @@ def test_a_relative_home_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert load_settings().home == tmp_path / "here"
 
 
-def test_time_limits_follow_the_contract_and_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_limits_leave_room_for_ten_hours_of_film_and_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAPTIONACC_CAPTIONS_TIME_LIMIT_S", "12.5")
     settings = load_settings()
-    assert [settings.time_limit_s(stage) for stage in Stage] == [1800, 3600, 12.5]
+    assert [settings.time_limit_s(stage) for stage in Stage] == [4 * 3600, 12 * 3600, 12.5]
 
 
 @pytest.mark.parametrize(
