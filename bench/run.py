@@ -74,6 +74,8 @@ def main() -> int:
     if speed:
         tables.append(_speed_table(speed))
     models = {result.model_version for result in results if result.model_version}
+    if speed:
+        models.add(speed.job.model_version)
     conditions = _conditions(sorted(models))
     console.print(conditions)
     for table in tables:
@@ -198,7 +200,10 @@ def _speed_table(speed: Speed) -> Table:
     for heading in ("", "CPU s", "CPU s per video s", "wall s", "peak MB"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, cost in (
-        ("the whole job" + (" FAILED" if speed.job.failed else ""), speed.job.cost),
+        (
+            f"the whole job ({len(speed.job.captions)} captions)" + (" FAILED" if speed.job.failed else ""),
+            speed.job.cost,
+        ),
         (speed.decoder, speed.decoding),
     ):
         table.add_row(
