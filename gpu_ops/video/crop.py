@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from gpu_ops import gpu
 from gpu_ops.contract import GRID_HZ, BadVideo, CropRegion, Progress, silent
 from gpu_ops.video.colour import apply_table, chroma_table, is_full_range, luma_table, matrix_of
 from gpu_ops.video.container import decode, open_video, packets, skips_exactly
@@ -37,11 +38,13 @@ class CroppedFrame:
 
     `y` is height x width, `u` and `v` half of that in both directions; height and width are even. `index`:
     position on the 10 Hz grid, None for a frame between positions. `time`: seconds from the first displayed
-    frame to this frame's own time, which is at most index / 10. `matrix`: Y'CbCr matrix as FFmpeg numbers it.
+    frame to this frame's own time, which is at most index / 10; `until`: to the next frame of the video,
+    decoded or not. `matrix`: Y'CbCr matrix as FFmpeg numbers it.
     """
 
     index: int | None
     time: float
+    until: float
     y: Plane
     u: Plane
     v: Plane
@@ -75,21 +78,22 @@ def cropped_frames(
 ) -> Iterator[CroppedFrame]:
     """The region in each grid frame, 0 to facts.grid_frame_count - 1; repeated where frames last longer.
 
-    With `native`, frames between grid positions too, with index None, in order of time. A damaged stretch
-    shows the frame before it. `facts` saves probing again. Raises BadVideo when nothing can be decoded. Peak
-    memory does not depend on the video's length.
+    With `native`, also what had to be decoded between grid positions, with index None, in order of time. A
+    damaged stretch shows the frame before it. `facts` saves probing again. Raises BadVideo when nothing can
+    be decoded. Peak memory does not depend on the video's length.
     """
     facts = facts or probe(path)
     cutter = _Cutter(facts, region)
     total = facts.grid_frame_count
     next_index = 0
     shown: CroppedFrame | None = None
-    for time, frame in _decoded(path, facts, native):
+    for pts, frame in _decoded(path, facts):
+        time, until = facts.timeline.seconds(pts), facts.timeline.seconds(facts.timeline.after(pts))
         if shown is not None:
-            until = min(total, _first_index_from(time))
-            yield from _on_grid(shown, next_index, until, native)
-            next_index = max(next_index, until)
-        shown = cutter.cut(frame, time)
+            end = min(total, _first_index_from(time))
+            yield from _on_grid(shown, next_index, end, native)
+            next_index = max(next_index, end)
+        shown = cutter.cut(frame, time, until)
         if next_index % PROGRESS_EVERY_FRAMES == 0:
             progress("cropped frames", next_index, total)
     if shown is None:
@@ -105,35 +109,32 @@ def _first_index_from(time: float) -> int:
 
 def _on_grid(shown: CroppedFrame, start: int, end: int, native: bool) -> Iterator[CroppedFrame]:
     for index in range(start, end):
-        yield CroppedFrame(index, shown.time, shown.y, shown.u, shown.v, shown.matrix)
+        yield replace(shown, index=index)
     if native and end <= start:
         yield shown
 
 
-def _decoded(path: Path, facts: VideoFacts, native: bool) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames with their times, ascending; without `native`, those that no grid position shows may miss."""
+def _decoded(path: Path, facts: VideoFacts) -> Iterator[tuple[int, VideoFrame]]:
+    """Frames with their PTS, ascending; those that neither the grid nor another frame needs may miss."""
     timeline = facts.timeline
     needed: frozenset[int] = frozenset()
-    with open_video(path) as (container, stream):
-        skipping = not native and timeline.has_pts and skips_exactly(stream)
+    with open_video(path, gpu.video_decoder()) as (container, stream):
+        skipping = timeline.has_pts and skips_exactly(stream)
         if skipping:
             needed = frozenset(timeline.shown_at(np.arange(facts.grid_frame_count) / GRID_HZ).tolist())
-        latest = -1.0
+        latest = int(timeline.pts[0]) - 1
         count = 0
         for packet in packets(container, stream):
             if skipping and packet.size:
                 stream.codec_context.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
             for frame in decode(packet):
-                if not timeline.has_pts:
-                    time = timeline.seconds(int(timeline.pts[min(count, len(timeline.pts) - 1)]))
-                elif frame.pts is not None and frame.pts >= timeline.pts[0]:
-                    time = timeline.seconds(frame.pts)
-                else:
+                pts = frame.pts if timeline.has_pts else int(timeline.pts[min(count, len(timeline.pts) - 1)])
+                if pts is None or pts < timeline.pts[0]:
                     continue
                 count += 1
-                if time > latest:
-                    latest = time
-                    yield time, frame
+                if pts > latest:
+                    latest = pts
+                    yield pts, frame
 
 
 class _Cutter:
@@ -146,7 +147,7 @@ class _Cutter:
         self._quarter_turns = facts.rotation // 90
         self._window = _coded_window(facts, (left, top, right, bottom))
 
-    def cut(self, frame: VideoFrame, time: float) -> CroppedFrame:
+    def cut(self, frame: VideoFrame, time: float, until: float) -> CroppedFrame:
         """The region of the frame, as a CroppedFrame that is on no grid position yet."""
         if (frame.width, frame.height) != self._coded_size:
             # The picture size changed in mid-stream; the region is in fractions, so scale to the first size.
@@ -160,7 +161,8 @@ class _Cutter:
             y = apply_table(y, table)
         if full_range:
             u, v = apply_table(u, chroma_table()), apply_table(v, chroma_table())
-        return CroppedFrame(None, time, self._upright(y, 1), self._upright(u, 2), self._upright(v, 2), matrix)
+        y, u, v = self._upright(y, 1), self._upright(u, 2), self._upright(v, 2)
+        return CroppedFrame(None, time, until, y, u, v, matrix)
 
     def _upright(self, plane: Plane, divisor: int) -> Plane:
         turned = np.ascontiguousarray(np.rot90(plane, -self._quarter_turns)) if self._quarter_turns else plane

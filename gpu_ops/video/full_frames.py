@@ -18,7 +18,7 @@ from gpu_ops.video.sample import SampledFrame
 
 JPEG_QUALITY = 90
 THUMBNAIL_WIDTH_PX = 320
-WRITING_THREADS = 2
+WRITING_THREADS = 4  # they mostly wait for the network
 MAX_PENDING = 4  # a 4K frame is 25 MB
 
 

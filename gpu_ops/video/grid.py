@@ -44,15 +44,15 @@ def chunk_path(modulo: Modulo, start: int) -> str:
     return f"modulo_{modulo}/chunk_{start:010d}.webm"
 
 
-def cheap_indices(start: int, end: int, wanted: int) -> list[int]:
+def cheap_indices(start: int, end: int, wanted: int, enough: int) -> list[int]:
     """At most `wanted` evenly spread frames of start <= index < end, ascending.
 
-    Taken from the coarsest levels that have enough, so that few chunks need to be read.
+    Taken from the coarsest levels that have `enough`, so that few chunks need to be read.
     """
     candidates = range(start, end)
     for modulo in (16, 4):
         coarse = range(-(-start // modulo) * modulo, end, modulo)
-        if len(coarse) >= wanted:
+        if len(coarse) >= enough:
             candidates = coarse
             break
     if len(candidates) <= wanted:

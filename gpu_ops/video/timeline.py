@@ -54,6 +54,11 @@ class Timeline:
         """Seconds after the first displayed frame."""
         return float((pts - int(self.pts[0])) * self.time_base)
 
+    def after(self, pts: int) -> int:
+        """PTS of the frame after the one at `pts`, the end after the last one."""
+        place = int(np.searchsorted(self.pts, pts, side="right"))
+        return int(self.pts[place]) if place < len(self.pts) else self.end
+
     def shown_at(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
         """PTS of the frame on screen at each time (seconds): the last with PTS <= t, else the first."""
         ticks = np.floor((times + GRID_TOLERANCE_S) / float(self.time_base)).astype(np.int64) + self.pts[0]

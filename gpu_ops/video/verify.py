@@ -1,4 +1,8 @@
-"""Does a version's set of chunks hold what its manifest promises? Every frame is decoded to find out."""
+"""Does a version's set of chunks hold what its manifest promises?
+
+That each file is the one that was written is proven by its hash, so only its first frame is decoded: decoding
+all of them would take 0.02 CPU-seconds a second of video.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from gpu_ops.video.manifest import Chunk, Manifest
 
 
 def verify_chunks(store: ObjectStore, prefix: str, manifest: Manifest) -> list[str]:
-    """One sentence for each problem; empty when each grid frame is in one chunk and all chunks decode.
+    """One sentence for each problem; empty when each grid frame is in one chunk and all chunks are whole.
 
     `prefix` is a VideoKeys.cropped_frames(version).
     """
@@ -50,21 +54,24 @@ def _chunk_problems(store: ObjectStore, key: str, chunk: Chunk, manifest: Manife
         return [f"{chunk.path} is not the file that was written."]
     size = manifest.crop.right - manifest.crop.left, manifest.crop.bottom - manifest.crop.top
     problems: list[str] = []
-    count = 0
+    times: list[float] = []
     try:
         with open_chunk(data, key) as container:
-            for frame in decode_chunk(container, key):
-                if (frame.width, frame.height) != size:
-                    problems.append(
-                        f"{chunk.path}: frame {count} is {frame.width}x{frame.height}, not {size}."
-                    )
-                if round(frame.time * GRID_HZ) != count:
-                    problems.append(f"{chunk.path}: frame {count} is shown at {frame.time:.3f} s.")
-                if count == 0 and not frame.key_frame:
-                    problems.append(f"{chunk.path} does not begin with a key frame.")
-                count += 1
-    except ComputeError:
-        problems.append(f"{chunk.path} does not decode beyond frame {count}.")
-    if count != len(chunk.frame_indices):
-        problems.append(f"{chunk.path} holds {count} frames, not {len(chunk.frame_indices)}.")
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+            times = [float((packet.pts or 0) * packet.time_base) for packet in packets]
+            if not packets or not packets[0].is_keyframe:
+                problems.append(f"{chunk.path} does not begin with a key frame.")
+            container.seek(0)
+            first = next(decode_chunk(container, key))
+            if (first.width, first.height) != size:
+                problems.append(f"{chunk.path}: its frames are {first.width}x{first.height}, not {size}.")
+    except (ComputeError, StopIteration):
+        problems.append(f"{chunk.path} does not decode.")
+    problems += [
+        f"{chunk.path}: frame {place} is shown at {time:.3f} s."
+        for place, time in enumerate(times)
+        if round(time * GRID_HZ) != place
+    ]
+    if len(times) != len(chunk.frame_indices):
+        problems.append(f"{chunk.path} holds {len(times)} frames, not {len(chunk.frame_indices)}.")
     return problems

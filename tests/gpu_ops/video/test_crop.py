@@ -49,9 +49,12 @@ def test_grid_frames_show_what_is_on_screen(video: MakeVideo, name: str, native:
             expected = truth.reformat(format="gray").to_ndarray()
             assert number_of(frame.y) == number_of(np.asarray(expected, dtype=np.uint8))
     if native:
-        times = sorted({frame.time for frame in frames})
-        assert np.allclose(times, oracle.times, atol=1e-3)
         assert [frame.time for frame in frames] == sorted(frame.time for frame in frames)
+        following = [*oracle.times[1:], facts.duration]
+        for frame in frames:
+            place = int(np.abs(np.asarray(oracle.times) - frame.time).argmin())
+            assert frame.time == pytest.approx(oracle.times[place], abs=1e-3)
+            assert frame.until == pytest.approx(following[place], abs=1e-3)
 
 
 def test_crops_have_square_pixels(video: MakeVideo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gpu_ops.video.manifest import Manifest, read_manifest
 from gpu_ops.video.probe import probe
 from gpu_ops.video.verify import verify_chunks
 from tests.broken_videos import number_of, numbered_luma
+from tests.servers.s3 import Cut, FaultyProxy, Refusal, S3Server
 
 MakeVideo = Callable[[str], Path]
 KEYS = VideoKeys("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
@@ -33,7 +35,7 @@ def strips(count: int) -> Iterator[CroppedFrame]:
     for index in range(count):
         y = numbered_luma(index, WIDTH, HEIGHT)
         grey = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8)
-        yield CroppedFrame(index, index / 10, y, grey, grey, 1)
+        yield CroppedFrame(index, index / 10, (index + 1) / 10, y, grey, grey, 1)
 
 
 def write(store: ObjectStore, count: int) -> Manifest:
@@ -105,6 +107,19 @@ def test_a_failing_upload_stops_the_writer(store: ObjectStore, monkeypatch: pyte
     assert list(store.list("")) == []
 
 
+def test_chunks_go_out_at_the_same_time_and_survive_a_bad_line(s3: S3Server) -> None:
+    proxy = FaultyProxy(s3)
+    proxy.delay_s = 0.2
+    store = ObjectStore.open(f"s3://{s3.make_bucket('chunks')}", proxy.access)
+    proxy.commit("PUT", Refusal(503, "SlowDown"), Cut("request"), Cut("reply"))
+    try:
+        manifest = write(store, 300)
+        assert verify_chunks(store, PREFIX, manifest) == []
+        assert proxy.most_at_once >= 4
+    finally:
+        proxy.close()
+
+
 def test_frames_beyond_the_end_are_missing(store: ObjectStore) -> None:
     write(store, 20)
     with pytest.raises(MissingObject):
@@ -125,3 +140,20 @@ def test_verification_names_each_kind_of_damage(store: ObjectStore) -> None:
     assert f"{second.path} is not the file that was written" in problems
     assert "chunk_0000000064.webm is not in the manifest" in problems
     assert "Frame 40 is in no chunk" in problems
+
+
+def test_verification_looks_inside_files_that_are_as_written(store: ObjectStore) -> None:
+    manifest = write(store, 200)
+    level, other = [chunk for chunk in manifest.chunks if chunk.modulo == 1][:2]
+    swapped = dataclasses.replace(other, bytes=level.bytes, sha256=level.sha256)
+    noise = dataclasses.replace(level, bytes=5, sha256=hashlib.sha256(b"noise").hexdigest())
+    store.put(f"{PREFIX}/{other.path}", store.get(f"{PREFIX}/{level.path}"))
+    store.put(f"{PREFIX}/{level.path}", b"noise")
+    last = next(chunk for chunk in reversed(manifest.chunks) if chunk.modulo == 1)
+    short = dataclasses.replace(last, bytes=level.bytes, sha256=level.sha256)
+    store.put(f"{PREFIX}/{last.path}", store.get(f"{PREFIX}/{other.path}"))
+    chunks = [{level: noise, other: swapped, last: short}.get(chunk, chunk) for chunk in manifest.chunks]
+    problems = " ".join(verify_chunks(store, PREFIX, dataclasses.replace(manifest, chunks=tuple(chunks))))
+    assert f"{level.path} does not decode" in problems
+    assert f"{last.path} holds 24 frames, not {len(last.frame_indices)}" in problems
+    assert other.path not in problems

@@ -32,13 +32,18 @@ def test_a_frame_stands_in_its_chunk_where_arithmetic_says(index: int) -> None:
     assert len(chunk) == (32 if modulo_of(index) == 16 else 24)
 
 
-@given(st.integers(0, 5000), st.integers(0, 2000), st.integers(1, 40))
-def test_cheap_indices_are_spread_within_the_range(start: int, length: int, wanted: int) -> None:
-    chosen = cheap_indices(start, start + length, wanted)
-    assert len(chosen) == min(wanted, length)
+@given(st.integers(0, 5000), st.integers(0, 2000), st.integers(1, 40), st.integers(1, 40))
+def test_cheap_indices_are_spread_within_the_range(start: int, length: int, wanted: int, enough: int) -> None:
+    chosen = cheap_indices(start, start + length, wanted, enough)
+    assert min(wanted, enough, length) <= len(chosen) <= wanted
     assert chosen == sorted(set(chosen))
     assert all(start <= index < start + length for index in chosen)
 
 
 def test_a_long_caption_is_read_from_one_level() -> None:
-    assert {modulo_of(index) for index in cheap_indices(10, 400, 12)} == {16}
+    assert {modulo_of(index) for index in cheap_indices(10, 400, 12, 12)} == {16}
+
+
+def test_a_usual_caption_needs_nothing_of_the_finest_level() -> None:
+    assert cheap_indices(103, 122, 9, 5) == [104, 108, 112, 116, 120]
+    assert cheap_indices(103, 119, 9, 5) != [104, 108, 112, 116]
