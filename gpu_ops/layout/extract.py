@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gpu_ops.layout.analysis import Analysis, CaptionRowModel, SeenFrame, analyse_boxes
+from gpu_ops.layout.analysis import Analysis, CaptionRowModel, analyse_boxes, further_look_times
 from gpu_ops.layout.boxes import FrameBox, Label
 from gpu_ops.layout.database import carry_labels
+from gpu_ops.layout.evidence import SeenFrame
 from gpu_ops.layout.preview import PreviewFrame, draw_preview, scaled_down
 from gpu_ops.ocr.engine import Image, OcrBox, OcrEngine, OcrFailed
 from gpu_ops.video.sample import SampledFrame
 
 _MOST_KEPT = 24
+_FURTHER_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,13 @@ def extract_layout(
     *,
     stored: Container[int],
     labelled: Sequence[FrameBox] = (),
+    look_further: Callable[[Sequence[float]], Iterable[SampledFrame]] = lambda times: (),
 ) -> ExtractedLayout:
     """Read `frames` in any order; those whose index is in `stored` are the video's full frames, others only
     probes.
+
+    While few captions were seen, the frames that `look_further` gives for further times (seconds) are read
+    as well, at most twice 60.
 
     `labelled` are boxes that annotators labelled in an earlier run; the boxes found now in their places carry
     the labels on. A frame whose OCR fails is tried once more, and counted if it fails again.
@@ -50,17 +57,25 @@ def extract_layout(
     failed: list[int] = []
     kept = _Thinned()
     width = height = 1
-    for frame in frames:
-        height, width = frame.image.shape[:2]
-        index = frame.index if frame.index in stored else None
-        boxes = _read_twice(engine, frame.image)
-        if boxes is None:
-            failed += [] if index is None else [index]
-            continue
-        seen.append(SeenFrame(frame.time, boxes, index))
-        kept.add(frame.image, boxes)
-    labels = _labels(seen, labelled)
-    analysis = analyse_boxes(seen, width=width, height=height, labels=labels)
+
+    def look_at(frames: Iterable[SampledFrame]) -> Analysis:
+        nonlocal width, height
+        for frame, boxes in _read(frames, engine):
+            height, width = frame.image.shape[:2]
+            index = frame.index if frame.index in stored else None
+            if isinstance(boxes, OcrFailed):
+                failed.extend([] if index is None else [index])
+                continue
+            seen.append(SeenFrame(frame.time, boxes, index))
+            kept.add(frame.image, boxes)
+        return analyse_boxes(seen, width=width, height=height, labels=_labels(seen, labelled))
+
+    analysis = look_at(frames)
+    for _ in range(_FURTHER_ROUNDS):
+        times = further_look_times([frame.time for frame in seen])
+        if analysis.is_settled or not times:
+            break
+        analysis = look_at(look_further(times))
     model = CaptionRowModel.from_bytes(analysis.model.data) if analysis.model else None
     return ExtractedLayout(
         {frame.index: list(frame.boxes) for frame in seen if frame.index is not None},
@@ -81,13 +96,20 @@ def _labels(seen: Sequence[SeenFrame], labelled: Sequence[FrameBox]) -> dict[tup
     return {(box.frame_index, box.box_index): box.label for box in carried if box.label is not None}
 
 
-def _read_twice(engine: OcrEngine, image: Image) -> list[OcrBox] | None:
-    for _ in range(2):
-        try:
-            return engine.read(image)
-        except OcrFailed:
-            continue
-    return None
+def _read(
+    frames: Iterable[SampledFrame], engine: OcrEngine
+) -> Iterator[tuple[SampledFrame, list[OcrBox] | OcrFailed]]:
+    """Each frame with its boxes; one whose OCR failed was tried a second time."""
+    drawn: deque[SampledFrame] = deque()
+
+    def images() -> Iterator[Image]:
+        for frame in frames:
+            drawn.append(frame)
+            yield frame.image
+
+    for boxes in engine.read_frames(images()):
+        frame = drawn.popleft()
+        yield frame, next(engine.read_frames([frame.image])) if isinstance(boxes, OcrFailed) else boxes
 
 
 class _Thinned:

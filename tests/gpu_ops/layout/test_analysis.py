@@ -1,7 +1,8 @@
 """Boxes of films of many kinds: which are found to be captions, and is every caption inside the crop."""
 
+import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -9,12 +10,13 @@ from gpu_ops.contract import CropRegion
 from gpu_ops.layout.analysis import (
     Analysis,
     CaptionRowModel,
-    SeenFrame,
     analyse_boxes,
     classify,
+    further_look_times,
     suggest_probe_times,
 )
 from gpu_ops.layout.boxes import Anchor, Label
+from gpu_ops.layout.evidence import SeenFrame
 from gpu_ops.ocr.engine import OcrBox
 
 WORDS = [
@@ -37,6 +39,9 @@ WORDS = [
     "came",
     "again",
 ]
+
+
+SIDES: list[tuple[Anchor, float]] = [("left", 0.06), ("right", 0.94)]
 
 
 @dataclass
@@ -90,6 +95,15 @@ class Film:
                 lines.append(self.line(self.sentence(most=most), at, above, small, anchor))
             boxes += lines
             self.captions += lines
+        return self
+
+    def with_speakers(self, middle: float = 0.9, height: float = 0.05, most: int = 7) -> "Film":
+        """Captions on the speaker's side of the frame, left or right."""
+        for boxes in self.boxes.values():
+            anchor, at = self.random.choice(SIDES)
+            line = self.line(self.sentence(most=most), at, middle, height, anchor)
+            boxes.append(line)
+            self.captions.append(line)
         return self
 
     def with_logo(self) -> "Film":
@@ -183,6 +197,10 @@ FILMS = {
         .with_logo()
         .with_credits()
     ),
+    "on the speaker's side": lambda seed: Film(seed=seed).with_speakers(),
+    "on the speaker's side, in a street": lambda seed: (
+        Film(seed=seed).with_speakers(middle=0.86).with_scene_text().with_logo()
+    ),
     "large captions in the middle": lambda seed: Film(seed=seed).with_captions(
         middle=0.6, height=0.1, most=4
     ),
@@ -265,6 +283,75 @@ def test_verses_of_equal_length_are_captions_although_they_keep_their_place():
             film.captions.append(line)
     film.with_logo().with_clock()
     assert share_inside(film, film.analysed().layout.region) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_captions_in_a_script_that_the_engine_cannot_read_are_captions(seed: int):
+    """Of Cyrillic it reads nothing, or the marks between the words."""
+    film = Film(seed=seed).with_captions()
+    for number, boxes in film.boxes.items():
+        film.boxes[number] = [
+            replace(box, text=film.random.choice(["", ".", ", .", "- , ?"])) for box in boxes
+        ]
+    film.captions = [box for boxes in film.boxes.values() for box in boxes]
+    chapter = film.line("", 0.5, 0.14, 0.06)
+    for boxes in film.boxes.values():
+        boxes.append(chapter)
+    analysis = film.analysed()
+    assert share_inside(film, analysis.layout.region) == 1.0
+    assert not wrongly_labelled(film, analysis)
+
+
+@pytest.mark.parametrize(("duration", "captions"), [(40, 3), (120, 4), (600, 10)])
+def test_few_captions_in_a_film_are_found_by_looking_further(duration: int, captions: int):
+    found = 0
+    for seed in range(8):
+        film = Film(seed=seed)
+        starts = sorted(film.random.uniform(0, duration - 3) for _ in range(captions))
+        lines = [(start, film.line(film.sentence(), 0.5, 0.9, 0.05)) for start in starts]
+        sign = film.line("BUTCHER", 0.3, 0.4, 0.08)
+
+        def look(times: list[float], lines: list[tuple[float, OcrBox]] = lines, sign: OcrBox = sign):
+            return [
+                SeenFrame(
+                    time,
+                    [line for start, line in lines if start <= time < start + 2.5] + [sign] * (5 < time < 9),
+                )
+                for time in times
+            ]
+
+        stored = [10.0 * number for number in range(math.ceil(duration / 10))]
+        times = stored + suggest_probe_times(duration, stored)
+        analysis = analyse_boxes(look(times), width=1920, height=1080)
+        for _ in range(2):
+            if not analysis.is_settled:
+                times += further_look_times(times)
+                analysis = analyse_boxes(look(times), width=1920, height=1080)
+        region = analysis.layout.region
+        found += region is not None and all(
+            region.top <= line.top and line.bottom <= region.bottom for _, line in lines
+        )
+    assert found >= 7
+
+
+def test_writing_in_the_picture_right_above_the_captions_is_no_second_line():
+    """A sign that stays while one caption follows another."""
+    film = Film(frame_count=24, step=1.5).with_captions(middle=0.92, share=1.0)
+    signs = ["Sports Centre", "Conference Rooms", "Please keep left", "Ladies and children"]
+    for first, text in zip(range(0, 24, 6), signs, strict=True):
+        sign = film.line(text, 0.5, 0.86, 0.05)
+        for number in range(first, first + 6):
+            film.boxes[number].append(sign)
+    region = film.analysed().layout.region
+    assert share_inside(film, region) == 1.0
+    assert region is not None
+    assert region.top > 0.86
+
+
+def test_further_looks_lie_between_those_taken_and_are_few():
+    assert further_look_times([0.0, 10.0, 4.0]) == [2.0, 7.0]
+    assert further_look_times([0.0, 0.9]) == []
+    assert len(further_look_times([10.0 * number for number in range(900)])) <= 60
 
 
 def test_long_videos_need_no_probes():

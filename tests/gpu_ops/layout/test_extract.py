@@ -3,12 +3,13 @@ preview.
 """
 
 import io
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image as Picture
 
 from gpu_ops.layout.extract import extract_layout
-from gpu_ops.ocr.engine import Image, Line, OcrBox, OcrFailed
+from gpu_ops.ocr.engine import Image, OcrBox, OcrFailed, Strip, StripText
 from gpu_ops.video.sample import SampledFrame
 
 
@@ -18,23 +19,23 @@ class Scripted:
     """
 
     name = "scripted"
+    billed_images = 0
 
     def __init__(self, boxes: dict[int, list[OcrBox]], failures: dict[int, int] | None = None) -> None:
         self.boxes = boxes
         self.failures = failures or {}
 
-    def read(self, image: Image) -> list[OcrBox]:
-        number = int(image[0, 0, 0])
-        if self.failures.get(number, 0) > 0:
-            self.failures[number] -= 1
-            raise OcrFailed("no")
-        return self.boxes.get(number, [])
+    def read_frames(self, frames: Iterable[Image]) -> Iterator[list[OcrBox] | OcrFailed]:
+        for image in frames:
+            number = int(image[0, 0, 0])
+            if self.failures.get(number, 0) > 0:
+                self.failures[number] -= 1
+                yield OcrFailed("no")
+            else:
+                yield self.boxes.get(number, [])
 
-    def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
-        return []
-
-    def read_lines(self, lines: list[Image]) -> list[Line]:
-        return []
+    def read_strips(self, strips: Iterable[Strip]) -> Iterator[StripText | OcrFailed]:
+        raise NotImplementedError
 
 
 def frames(count: int, step: float = 10.0) -> list[SampledFrame]:
@@ -63,6 +64,29 @@ def test_probe_frames_help_to_decide_but_are_not_kept():
         (0, "in"),
         (100, "in"),
     ]
+
+
+def test_a_film_with_few_captions_is_looked_at_further():
+    caption_from = {12: 0, 52: 1, 57: 2, 92: 3}  # second of its first frame -> number
+
+    def look(times: Sequence[float]) -> list[SampledFrame]:
+        shown = [max((s for s in caption_from if s <= time < s + 2), default=None) for time in times]
+        return [
+            SampledFrame(
+                round(time * 10), time, np.full((180, 320, 3), caption_from.get(start or -1, 99), np.uint8)
+            )
+            for time, start in zip(times, shown, strict=True)
+        ]
+
+    engine = Scripted({number: [caption(number)] for number in range(4)})
+    stored = [10.0 * number for number in range(10)]
+    before = extract_layout(look(stored), engine, stored={round(10 * time) for time in stored})
+    found = extract_layout(
+        look(stored), engine, stored={round(10 * time) for time in stored}, look_further=look
+    )
+    assert before.analysis.layout.region is None
+    assert found.analysis.layout.region is not None
+    assert set(found.boxes) == set(range(0, 1000, 100))
 
 
 def test_a_frame_that_fails_is_tried_again_and_then_counted():
