@@ -1,6 +1,6 @@
 """captions.db: the schema that the product's clients share, and reading and writing its rows.
 
-Two tables are this project's own and hidden from nobody: `caption_details` keeps frame-exact times and
+Two tables are this project's own and hidden from nobody: `caption_details` keeps refined times and
 confidences beside the rows, `caption_seams` the boundaries removed because both sides read the same. Standard
 library only.
 """

@@ -19,14 +19,14 @@ State = Literal["predicted", "confirmed", "gap", "issue"]
 PredictedState = Literal["predicted", "gap", "issue"]
 OcrStatus = Literal["queued", "processing", "completed", "error"]
 
-# Below this OCR confidence a person should look at the text.
+# Below this OCR confidence, where fewer than four in five are exact, a person should look at the text.
 DOUBTFUL_CONFIDENCE = 0.80
 # A confirmed row beside a prediction often differs by a frame or two; such remainders are not captions.
 _SHORTEST_REMAINDER = 2
 
 
 class PredictedExtent(Protocol):
-    """One stretch of the grid, `end_frame_index` INCLUSIVE; `start_s` and `end_s` are frame-exact seconds."""
+    """One stretch of the grid, `end_frame_index` INCLUSIVE; `start_s` and `end_s` are refined seconds."""
 
     @property
     def start_frame_index(self) -> int: ...
@@ -46,8 +46,8 @@ class PredictedExtent(Protocol):
 class CaptionRow:
     """A row of captions.db. `id` is None until it is stored; `end_frame_index` is INCLUSIVE.
 
-    `start_s` and `end_s` (seconds, frame-exact, end exclusive) are known where the boundary is a predicted
-    one. `text` is the annotator's, `caption_ocr` ours with `ocr_confidence` 0-1.
+    `start_s` and `end_s` (seconds, to half a source frame, end exclusive) are known where the boundary is a
+    predicted one. `text` is the annotator's, `caption_ocr` ours with `ocr_confidence` 0-1.
     """
 
     id: int | None = None

@@ -28,14 +28,17 @@ class Cue:
     confidence: float | None
 
 
-def cues(rows: Sequence[CaptionRow], *, exact_times: bool = False) -> list[Cue]:
+def cues(rows: Sequence[CaptionRow], *, unread: bool = False) -> list[Cue]:
     """The captions that have a text, in order: the annotator's text where there is one, else what OCR read.
 
-    Times are those of the 10 Hz grid, `end_s = (end_frame_index + 1) / 10`, or with `exact_times` the
-    frame-exact ones where they are known. A cue never reaches into the next. A text an annotator wrote has
+    With `unread` also those that OCR failed on or whose script it does not know, with an empty text.
+    Times are the refined ones (to half a source frame) where they are known, else those of the 10 Hz grid,
+    `end_s = (end_frame_index + 1) / 10`. A cue never reaches into the next. A text an annotator wrote has
     confidence 1.
     """
-    found = [cue for row in rows if row.is_caption and (cue := _cue(row, exact_times)).text]
+    found = [
+        cue for row in rows if row.is_caption and ((cue := _cue(row)).text or (unread and _is_unread(row)))
+    ]
     found.sort(key=lambda cue: (cue.start_s, cue.end_s))
     shortened = [
         replace(cue, end_s=min(cue.end_s, following.start_s)) if following.start_s > cue.start_s else cue
@@ -69,26 +72,27 @@ def to_json(subtitles: Sequence[Cue]) -> str:
 
 
 def srt_of(rows: Sequence[CaptionRow]) -> str:
-    """The captions as SubRip text, with frame-exact times."""
-    return to_srt(cues(rows, exact_times=True))
+    """The captions as SubRip text."""
+    return to_srt(cues(rows))
 
 
 def vtt_of(rows: Sequence[CaptionRow]) -> str:
-    """The captions as WebVTT text, with frame-exact times."""
-    return to_vtt(cues(rows, exact_times=True))
+    """The captions as WebVTT text."""
+    return to_vtt(cues(rows))
 
 
 def json_of(rows: Sequence[CaptionRow]) -> str:
-    """The captions as JSON, on the 10 Hz grid."""
-    return to_json(cues(rows))
+    """The captions as JSON, unread ones too: when a caption is on screen does not depend on reading it."""
+    return to_json(cues(rows, unread=True))
 
 
-def _cue(row: CaptionRow, exact_times: bool) -> Cue:
-    start_s = row.start_frame_index / GRID_HZ
-    end_s = (row.end_frame_index + 1) / GRID_HZ
-    if exact_times:
-        start_s = start_s if row.start_s is None else row.start_s
-        end_s = end_s if row.end_s is None else row.end_s
+def _is_unread(row: CaptionRow) -> bool:
+    return row.text is None and row.ocr_status == "error"
+
+
+def _cue(row: CaptionRow) -> Cue:
+    start_s = row.start_frame_index / GRID_HZ if row.start_s is None else row.start_s
+    end_s = (row.end_frame_index + 1) / GRID_HZ if row.end_s is None else row.end_s
     return Cue(
         start_s=start_s,
         end_s=max(end_s, start_s + _SHORTEST_CUE),

@@ -83,25 +83,3 @@ def _areas(probability: NDArray[np.float32], width: int, height: int) -> list[Te
         top, bottom = max(0, round((y - grown) * down)), min(height, round((y + rows + grown) * down))
         areas.append(TextArea(left, top, right, bottom, score))
     return areas
-
-
-def lines_of(areas: list[TextArea]) -> list[list[TextArea]]:
-    """Areas grouped into text lines, top to bottom, each left to right.
-
-    Areas belong to one line when they overlap vertically by more than half of the lower one's height.
-    """
-    lines: list[list[TextArea]] = []
-    for area in sorted(areas, key=lambda area: area.top + area.bottom):
-        home = next((line for line in lines if _level(line[-1], area)), None)
-        if home is None:
-            lines.append([area])
-        else:
-            home.append(area)
-    for line in lines:
-        line.sort(key=lambda area: area.left)
-    return lines
-
-
-def _level(a: TextArea, b: TextArea) -> bool:
-    shared = min(a.bottom, b.bottom) - max(a.top, b.top)
-    return 2 * shared > min(a.height, b.height)

@@ -4,7 +4,7 @@ library.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,11 +48,24 @@ class OcrBox:
 
 
 @dataclass(frozen=True)
-class Line:
-    """What one line image says. Empty text means nothing legible; confidence is 0-1."""
+class Strip:
+    """Pictures of one caption (uint8 HxWx3 BGR): its median frame, and one of its frames to fall back on
+    where the median has lost the text.
+    """
+
+    median: Image
+    frame: Image
+
+
+@dataclass(frozen=True)
+class StripText:
+    """Lines joined with newlines, confidence 0-1 that all of it is exact; illegible: text that could not
+    be read.
+    """
 
     text: str
     confidence: float
+    illegible: bool = False
 
 
 class OcrFailed(Exception):
@@ -60,23 +73,27 @@ class OcrFailed(Exception):
 
 
 class OcrEngine(Protocol):
-    """Reads text. Not safe for use by two threads at once."""
+    """Reads text. Not safe for use by two threads at once.
+
+    Both methods answer in order, one for one, and may draw many pictures before the first answer: an engine
+    that is paid for by the image puts several into one. A picture that cannot be processed is answered with
+    an OcrFailed; contract.ComputeError is raised where no picture can be.
+    """
 
     @property
     def name(self) -> str:
         """Engine and model version, recorded with every result."""
         ...
 
-    def read(self, image: Image) -> list[OcrBox]:
-        """Find and read every line of a frame (uint8 HxWx3 BGR). Raises OcrFailed."""
+    @property
+    def billed_images(self) -> int:
+        """How many images a paid service was asked to read so far; 0 on one's own machine."""
         ...
 
-    def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
-        """Where the text lines of a caption strip lie: (left, top, right, bottom) in pixels. Raises
-        OcrFailed.
-        """
+    def read_frames(self, frames: Iterable[Image]) -> Iterator[list[OcrBox] | OcrFailed]:
+        """Find and read every line of each frame (uint8 HxWx3 BGR)."""
         ...
 
-    def read_lines(self, lines: Sequence[Image]) -> list[Line]:
-        """Read images (uint8 HxWx3 BGR) that each hold one line of text, in order. Raises OcrFailed."""
+    def read_strips(self, strips: Iterable[Strip]) -> Iterator[StripText | OcrFailed]:
+        """Read each caption."""
         ...

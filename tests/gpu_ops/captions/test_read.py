@@ -1,7 +1,7 @@
 """Captions read from real chunks with the real engine: text, failures that say so, frames read once."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -10,11 +10,13 @@ import pytest
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
-from gpu_ops.captions.read import ILLEGIBLE, read_captions, read_strip, reading_warnings
+from gpu_ops.captions.read import read_captions
 from gpu_ops.captions.sheet import contact_sheet
 from gpu_ops.contract import FrameRange, VideoKeys
-from gpu_ops.ocr.engine import Image, Line, OcrFailed
+from gpu_ops.ocr.engine import Image, OcrBox, OcrFailed, Strip, StripText
+from gpu_ops.ocr.languages import ILLEGIBLE, reading_warnings
 from gpu_ops.ocr.rapid import RapidEngine
+from gpu_ops.ocr.strips import Line, Span, read_picture
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.crop import CroppedFrame
 from gpu_ops.video.encode import ChunkWriter
@@ -59,7 +61,11 @@ def stored(folder: Path, show: Callable[[int], Image], count: int) -> ObjectStor
         planes = cv2.cvtColor(show(index), cv2.COLOR_BGR2YUV_I420)
         y = planes[:HEIGHT]
         u, v = planes[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
-        writer.add(CroppedFrame(index, index / 10, y, np.ascontiguousarray(u), np.ascontiguousarray(v), 5))
+        writer.add(
+            CroppedFrame(
+                index, index / 10, (index + 1) / 10, y, np.ascontiguousarray(u), np.ascontiguousarray(v), 5
+            )
+        )
     writer.finish()
     return store
 
@@ -110,37 +116,53 @@ def test_a_damaged_chunk_fails_its_captions_and_no_others(tmp_path: Path, engine
     assert damaged.result.error is not None
     assert "damaged" in damaged.result.error
     assert sound.result.ocr_text == "Still here"
-    assert "failed for 1 of 2" in reading_warnings([damaged, sound])[0]
+    assert "failed for 1 of 2" in reading_warnings([damaged.result.error, sound.result.error])[0]
 
 
-class Failing:
-    """An engine that cannot read at all."""
+class Scripted:
+    """An engine that gives one answer to every caption."""
 
-    name = "failing"
+    name = "scripted"
+    billed_images = 0
 
-    def read(self, image: Image) -> list:
-        raise OcrFailed("no")
+    def __init__(self, answer: StripText | OcrFailed) -> None:
+        self.answer = answer
 
-    def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
-        raise OcrFailed("the model is gone")
+    def read_frames(self, frames: Iterable[Image]) -> Iterator[list[OcrBox] | OcrFailed]:
+        raise NotImplementedError
 
-    def read_lines(self, lines: list[Image]) -> list[Line]:
-        raise OcrFailed("the model is gone")
+    def read_strips(self, strips: Iterable[Strip]) -> Iterator[StripText | OcrFailed]:
+        for _ in strips:
+            yield self.answer
 
 
 def test_an_engine_that_fails_is_an_error_and_never_an_empty_caption(tmp_path: Path):
     store = stored(tmp_path, lambda index: strip("text"), 12)
-    (reading,) = read_captions(store, PREFIX, [FrameRange(start_frame=0, end_frame=12)], Failing())
+    engine = Scripted(OcrFailed("the model is gone"))
+    (reading,) = read_captions(store, PREFIX, [FrameRange(start_frame=0, end_frame=12)], engine)
     assert reading.result.error == "the model is gone"
 
 
-class Scripted(Failing):
+def test_an_engine_that_reads_many_captions_at_once_gets_them_all(tmp_path: Path):
+    class Batching(Scripted):
+        def read_strips(self, strips: Iterable[Strip]) -> Iterator[StripText | OcrFailed]:
+            for number, _ in enumerate(list(strips)):
+                yield OcrFailed("no") if number == 1 else StripText(f"caption {number}", 0.9)
+
+    store = stored(tmp_path, lambda index: strip("text"), 12)
+    asked = [FrameRange(start_frame=start, end_frame=start + 4) for start in (8, 4, 0)]
+    readings = read_captions(store, PREFIX, asked, Batching(StripText("", 0.0)))
+    assert [reading.result.ocr_text for reading in readings] == ["caption 2", "", "caption 0"]
+    assert [reading.result.error for reading in readings] == [None, "no", None]
+
+
+class OneLine:
     """Finds one long line and reads into it what it is told."""
 
     def __init__(self, line: Line) -> None:
         self.line = line
 
-    def find_lines(self, strip: Image) -> list[tuple[int, int, int, int]]:
+    def find_lines(self, strip: Image) -> list[Span]:
         return [(100, 30, 800, 65)]
 
     def read_lines(self, lines: list[Image]) -> list[Line]:
@@ -151,22 +173,23 @@ class Scripted(Failing):
     "line", [Line("", 0.0), Line(",    .", 0.56), Line("0212", 0.9), Line("aulnisinaaunnaiwaa", 0.0001)]
 )
 def test_letters_the_engine_does_not_know_are_reported_and_not_returned(line: Line):
-    read = read_strip(background(1), Scripted(line))
+    read = read_picture(background(1), OneLine(line))
     assert (read.text, read.illegible) == ("", True)
 
 
 def test_illegible_captions_are_explained_to_the_owner(tmp_path: Path):
     store = stored(tmp_path, lambda index: strip("text"), 12)
     readings = read_captions(
-        store, PREFIX, [FrameRange(start_frame=0, end_frame=12)], Scripted(Line("", 0.0))
+        store, PREFIX, [FrameRange(start_frame=0, end_frame=12)], Scripted(StripText("", 0.0, illegible=True))
     )
     assert readings[0].result.error == ILLEGIBLE
-    assert "Cyrillic" in reading_warnings(readings)[0]
+    assert "Cyrillic" in reading_warnings([readings[0].result.error])[0]
+    assert "CAPTIONACC_OCR_ENGINE=google_vision" in reading_warnings([readings[0].result.error])[0]
 
 
 def test_a_contact_sheet_of_many_captions_stays_small_and_of_none_is_empty(tmp_path: Path):
     store = stored(tmp_path, lambda index: strip("noise", seed=index), 64)
     ranges = [FrameRange(start_frame=start, end_frame=start + 2) for start in range(0, 64, 2)]
-    readings = read_captions(store, PREFIX, ranges, Scripted(Line("Some text that is read", 0.9)))
+    readings = read_captions(store, PREFIX, ranges, Scripted(StripText("Some text that is read", 0.9)))
     assert 0 < len(contact_sheet(readings)) <= 100_000
     assert contact_sheet([]) == b""

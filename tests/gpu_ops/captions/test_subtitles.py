@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_ops.captions.rows import CaptionRow
-from gpu_ops.captions.subtitles import cues, to_json, to_srt, to_vtt
+from gpu_ops.captions.subtitles import cues, json_of, srt_of, to_json, to_srt, to_vtt
 
 
 def row(start: int, end: int, ocr: str, **more: object) -> CaptionRow:
@@ -30,12 +30,12 @@ def test_blank_lines_and_control_characters_cannot_break_a_cue():
     assert srt == "1\n00:00:00,000 --> 00:00:01,000\none\ntwo → three\n\n"
 
 
-def test_json_holds_grid_times_frames_and_confidence():
+def test_json_holds_refined_times_grid_frames_and_confidence():
     entries = json.loads(to_json(cues([row(10, 29, "hé", start_s=1.04, end_s=2.96, ocr_confidence=0.91)])))
     assert entries == [
         {
-            "start_s": 1.0,
-            "end_s": 3.0,
+            "start_s": 1.04,
+            "end_s": 2.96,
             "start_frame_index": 10,
             "end_frame_index": 29,
             "text": "hé",
@@ -44,10 +44,8 @@ def test_json_holds_grid_times_frames_and_confidence():
     ]
 
 
-def test_exact_times_are_used_when_asked_for():
-    assert "00:00:01,040 --> 00:00:02,960" in to_srt(
-        cues([row(10, 29, "x", start_s=1.04, end_s=2.96)], exact_times=True)
-    )
+def test_where_refined_times_are_unknown_those_of_the_grid_stand_in():
+    assert "00:00:01,040 --> 00:00:03,000" in to_srt(cues([row(10, 29, "x", start_s=1.04)]))
 
 
 def test_the_annotator_s_text_comes_before_ours_even_when_it_is_empty():
@@ -64,9 +62,19 @@ def test_gaps_issues_and_unread_captions_are_no_subtitles():
     assert cues(rows) == []
 
 
+def test_captions_in_a_script_that_cannot_be_read_keep_their_times_in_json():
+    unread = CaptionRow(
+        start_frame_index=20, end_frame_index=29, ocr_status="error", ocr_error="unknown script"
+    )
+    emptied = CaptionRow(start_frame_index=40, end_frame_index=49, ocr_status="error", text="")
+    entries = json.loads(json_of([unread, emptied]))
+    assert [(entry["start_s"], entry["end_s"], entry["text"]) for entry in entries] == [(2.0, 3.0, "")]
+    assert srt_of([unread, emptied]) == ""
+
+
 def test_an_exact_end_never_reaches_into_the_next_cue():
     rows = [row(0, 9, "a", end_s=1.05), row(10, 19, "b", start_s=1.0)]
-    first, second = cues(rows, exact_times=True)
+    first, second = cues(rows)
     assert first.end_s <= second.start_s
 
 

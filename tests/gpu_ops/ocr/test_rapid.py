@@ -9,11 +9,11 @@ import pytest
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
-from gpu_ops.captions.read import read_strip
 from gpu_ops.contract import BadRequest
 from gpu_ops.ocr.engine import Image, OcrFailed
-from gpu_ops.ocr.languages import SUPPORTED_LANGUAGES, check_languages
+from gpu_ops.ocr.languages import SUPPORTED_LANGUAGES, check_languages, google_hints
 from gpu_ops.ocr.rapid import RapidEngine
+from gpu_ops.ocr.strips import read_picture
 
 SENTENCES = [
     "I don't know what you're talking about.",
@@ -71,13 +71,13 @@ def test_sentences_on_busy_backgrounds_are_read_with_spaces_and_punctuation(engi
     errors = 0
     for seed, sentence in enumerate(SENTENCES):
         image = written(busy(1200, 130, seed), sentence, (600, 65), 30 + 2 * seed)
-        errors += distance(read_strip(image, engine).text, sentence)
+        errors += distance(read_picture(image, engine).text, sentence)
     assert errors <= 0.02 * sum(map(len, SENTENCES))
 
 
 def test_a_line_much_wider_than_high_is_not_squeezed(engine: RapidEngine):
     sentence = " ".join(SENTENCES[:3])
-    assert read_strip(written(busy(2400, 70, 3), sentence, (1200, 35), 34), engine).text == sentence
+    assert read_picture(written(busy(2400, 70, 3), sentence, (1200, 35), 34), engine).text == sentence
 
 
 def test_boxes_of_a_full_frame_lie_around_their_text(engine: RapidEngine):
@@ -94,7 +94,7 @@ def test_boxes_of_a_full_frame_lie_around_their_text(engine: RapidEngine):
 
 def test_a_picture_without_text_has_no_boxes_and_no_lines(engine: RapidEngine):
     assert engine.read(busy(640, 360, 1)) == []
-    blank = read_strip(busy(900, 100, 1), engine)
+    blank = read_picture(busy(900, 100, 1), engine)
     assert (blank.text, blank.illegible) == ("", False)
 
 
@@ -129,17 +129,27 @@ def test_every_letter_of_a_supported_language_is_known_to_the_model(engine: Rapi
 
 
 def test_languages_the_engine_cannot_read_are_refused_with_a_hint():
-    check_languages([])
-    check_languages(["auto", "en", "zh-Hans", "pt_BR"])
-    with pytest.raises(BadRequest, match=r"cannot read 'ru'.*Google Vision"):
-        check_languages(["en", "ru"])
+    check_languages([], "rapid")
+    check_languages(["auto", "en", "zh-Hans", "pt_BR"], "rapid")
+    with pytest.raises(BadRequest, match=r"cannot read 'ru'.*CAPTIONACC_OCR_ENGINE=google_vision"):
+        check_languages(["en", "ru"], "rapid")
+
+
+def test_google_vision_reads_more_languages_and_is_asked_for_them_by_its_own_names():
+    languages = ["auto", "ru", "ko", "zh-Hant", "he", "nb", "nn"]
+    check_languages(languages, "google_vision")
+    assert google_hints(languages) == ["ru", "ko", "zh", "iw", "no"]
+    assert google_hints(["auto"]) == []
+    with pytest.raises(BadRequest, match="Google Vision does not read 'tlh'"):
+        check_languages(["en", "tlh"], "google_vision")
 
 
 def test_light_modules_need_no_pixel_library():
     modules = ["captions.rows", "captions.database", "captions.subtitles", "layout.database", "layout.boxes"]
-    modules += ["ocr.engine", "ocr.languages"]
+    modules += ["ocr.engine", "ocr.languages", "ocr.vision_client"]
     blocked = (
-        "import sys; sys.modules |= dict.fromkeys(['cv2', 'av', 'numpy', 'onnxruntime', 'PIL', 'rapidocr'])"
+        "import sys; sys.modules |= dict.fromkeys("
+        "['cv2', 'av', 'numpy', 'onnxruntime', 'PIL', 'rapidocr', 'google.cloud'])"
     )
     imports = "; ".join(f"import gpu_ops.{module}" for module in modules)
     subprocess.run([sys.executable, "-c", f"{blocked}; {imports}"], check=True)

@@ -1,0 +1,104 @@
+"""What a caption strip says, from a model that finds lines and one that reads them: which lines are the
+caption's, which letters are known, and what to try where the median frame shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gpu_ops.ocr.engine import Image, Strip, StripText
+
+Span = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
+
+SURE_ENOUGH = 0.5
+# Measured: this much room around a line beats both a tight and a wide cut.
+_MARGIN_ACROSS, _MARGIN_DOWN = 0.3, 0.04
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one line image says. Empty text means nothing legible; confidence is 0-1."""
+
+    text: str
+    confidence: float
+
+
+class LineModels(Protocol):
+    """Finds and reads lines of text. Both raise OcrFailed."""
+
+    def find_lines(self, strip: Image) -> list[Span]:
+        """Where the text lines of a caption strip lie, top to bottom."""
+        ...
+
+    def read_lines(self, lines: Sequence[Image]) -> list[Line]:
+        """Read images (uint8 HxWx3 BGR) that each hold one line of text, in order."""
+        ...
+
+
+def read_caption(strip: Strip, models: LineModels) -> StripText:
+    """Read a caption, by other pictures of it where the median frame shows no text. Raises OcrFailed.
+
+    Such pictures make letters of textures, so only a fairly sure reading of them counts.
+    """
+    read = read_picture(strip.median, models)
+    if read.text or read.illegible:
+        return read
+    for picture in (stretched(strip.median), strip.frame):
+        read = read_picture(picture, models)
+        if read.confidence >= SURE_ENOUGH:
+            return read
+    return StripText("", 0.0)
+
+
+def read_picture(picture: Image, models: LineModels) -> StripText:
+    """Read one picture of a caption (uint8 HxWx3 BGR). Raises OcrFailed."""
+    spans = without_specks(models.find_lines(picture))
+    lines = models.read_lines([_cut(picture, span) for span in spans])
+    legible = [line for line, span in zip(lines, spans, strict=True) if _legible(line, span)]
+    if not legible:
+        illegible = any(_looks_like_text(span, picture.shape[0]) for span in spans)
+        return StripText("", 0.0, illegible)
+    confidence = float(np.prod([line.confidence for line in legible]))
+    if len(legible) < len(lines):
+        confidence *= 0.5
+    return StripText("\n".join(line.text for line in legible), confidence)
+
+
+def without_specks(spans: Sequence[Span]) -> list[Span]:
+    """What is much lower than the tallest line is no line of a caption."""
+    tallest = max((bottom - top for _, top, _, bottom in spans), default=0)
+    return [span for span in spans if span[3] - span[1] >= 0.4 * tallest]
+
+
+def stretched(picture: Image) -> Image:
+    """Full contrast: for text hardly brighter than what is behind it."""
+    low, high = (float(value) for value in np.percentile(picture, (1, 99)))
+    scaled = (picture.astype(np.float32) - low) * (255 / max(high - low, 16.0))
+    return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def _cut(picture: Image, span: Span) -> Image:
+    left, top, right, bottom = span
+    across, down = round(_MARGIN_ACROSS * (bottom - top)), round(_MARGIN_DOWN * (bottom - top))
+    return picture[max(0, top - down) : bottom + down, max(0, left - across) : right + across]
+
+
+def _legible(line: Line, span: Span) -> bool:
+    """Letters the model does not know come out as nothing or as a few unsure look-alikes."""
+    left, top, right, bottom = span
+    count = len("".join(line.text.split()))
+    if count == 0:
+        return False
+    usual_confidence = line.confidence ** (1 / count)
+    width_per_character = (right - left) / (bottom - top) / count
+    return usual_confidence > 0.72 and width_per_character < 2
+
+
+def _looks_like_text(span: Span, strip_height: int) -> bool:
+    """A texture taken for text fills the strip or is as high as wide."""
+    left, top, right, bottom = span
+    return bottom - top < 0.85 * strip_height and right - left > 2 * (bottom - top)
