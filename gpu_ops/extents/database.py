@@ -160,8 +160,9 @@ def read_extents(path: Path) -> list[StoredExtent]:
         return [StoredExtent(*row) for row in rows]
 
 
-def read_cropped_frames_version(path: Path) -> int:
-    """The version of the cropped frames that the run stored at `path` looked at."""
+def read_origin(path: Path) -> tuple[int, str]:
+    """The version of the cropped frames that the run stored at `path` looked at, and the model's version."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        (version,) = connection.execute("SELECT cropped_frames_version FROM run_metadata").fetchone()
-        return int(version)
+        query = "SELECT cropped_frames_version, model_version FROM run_metadata"
+        cropped_frames_version, model_version = connection.execute(query).fetchone()
+        return int(cropped_frames_version), str(model_version)

@@ -1,29 +1,40 @@
-"""Scores a pair model on drawn films with held-out fonts and photographs, style by style.
+"""Scores a pair model on drawn films with held-out fonts and photographs, and writes its card.
 
-    python -m gpu_ops.extents.evaluate --seeds 1 2 --version VERSION
-    python -m gpu_ops.extents.evaluate --failures FOLDER      # and write pictures of what went wrong
+    python -m gpu_ops.extents.evaluate                      # the current model, every style
+    python -m gpu_ops.extents.evaluate --model VERSION --films 4
+    python -m gpu_ops.extents.evaluate --styles fades cuts  # some styles: a look, no card
 
 A caption is found if both its ends are within 0.1 s of the truth; found and true captions are matched one to
-one.
+one. The region is given, so this is the pair model and the decoding alone; `make bench` scores the product.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from gpu_ops.extents import registry
+from gpu_ops.extents.card import write_card
+from gpu_ops.extents.gallery import Failure, failures_of
 from gpu_ops.extents.model import PairModel
 from gpu_ops.extents.predict import ExtentPredictor, Prediction, TimedExtent
-from gpu_ops.extents.synthesis.films import STYLES, Film, TrueCaption, contact_strip, random_film
+from gpu_ops.extents.provenance import code_version
+from gpu_ops.extents.synthesis.films import STYLES, Film, TrueCaption, random_film
 
 TOLERANCE_S = 0.1 + 1e-3
+FIRST_SEED = 100  # films of seeds 1 to 3 were looked at while the decoding was made
 
 
 @dataclass
@@ -56,6 +67,28 @@ class Score:
         self.absolute_error += other.absolute_error
 
 
+@dataclass(frozen=True)
+class Order:
+    """One film for one model to be scored on. `models`: the models folder."""
+
+    models: Path
+    version: str
+    style: str
+    seed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """How a model did on one film, and what predicting its `grid_frames` cost."""
+
+    order: Order
+    score: Score
+    failures: Sequence[Failure]
+    grid_frames: int
+    cpu_s: float
+
+
 def score(captions: Sequence[TrueCaption], extents: Sequence[TimedExtent]) -> Score:
     """Match predicted extents with true captions in order of time."""
     predicted = [extent for extent in extents if extent.state == "predicted"]
@@ -85,81 +118,124 @@ def predict(model: PairModel, film: Film) -> Prediction:
     return predictor.finish()
 
 
-def _write_failures(folder: Path, film: Film, result: Score) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    spans = [("missed", c.start_s, c.end_s) for c in result.missed]
-    spans += [("invented", e.start_s, e.end_s) for e in result.invented]
-    for number, (kind, start, end) in enumerate(spans[:6]):
-        times = [
-            start - 0.15,
-            start - 0.05,
-            start + 0.02,
-            (start + end) / 2,
-            end - 0.05,
-            end + 0.02,
-            end + 0.15,
-        ]
-        name = f"{film.name}_{number}_{kind}_{start:.2f}-{end:.2f}.jpg"
-        cv2.imwrite(str(folder / name), contact_strip(film, times))
+def evaluate_film(order: Order) -> FilmResult:
+    """Draw the film, predict, compare. The same order gives the same score."""
+    cv2.setNumThreads(1)
+    registry.MODELS_FOLDER = order.models
+    film = random_film(order.seed, order.style, order.seconds)
+    model = PairModel.load(order.version)
+    began = time.process_time()
+    prediction = predict(model, film)
+    cpu_s = time.process_time() - began
+    result = score(film.captions, prediction.extents)
+    failures = failures_of(film, order.style, order.seed, result.missed, result.invented)
+    return FilmResult(order, result, failures, prediction.frame_count, cpu_s)
+
+
+def scores_of(
+    results: Sequence[FilmResult], first_seed: int, films: int, seconds: float, code: str
+) -> dict[str, Any]:
+    """What model.json keeps of an evaluation; `code` is the version of the code that made it."""
+    total = Score()
+    styles: dict[str, Score] = {}
+    for result in results:
+        styles.setdefault(result.order.style, Score()).add(result.score)
+        total.add(result.score)
+    return {
+        "measure": "F1 of captions with both ends within 0.1 s",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "code": code,
+        "first_seed": first_seed,
+        "films": films,
+        "seconds": seconds,
+        "f1": round(total.f1, 4),
+        "bias_start_s": round(total.start_error / max(1, total.found), 4),
+        "bias_end_s": round(total.end_error / max(1, total.found), 4),
+        "grid_frames_per_cpu_s": round(
+            sum(result.grid_frames for result in results) / max(1e-6, sum(result.cpu_s for result in results))
+        ),
+        "styles": {name: _line(each) for name, each in (("all", total), *styles.items())},
+    }
+
+
+def _line(each: Score) -> dict[str, Any]:
+    return {
+        "true": each.true,
+        "predicted": each.predicted,
+        "found": each.found,
+        "f1": round(each.f1, 4),
+        "mean_error_s": round(each.absolute_error / each.found, 4) if each.found else None,
+    }
 
 
 def main() -> None:
-    """Command line: draw films, predict, print a table and optionally write it as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", help="model version (default: the newest)")
-    parser.add_argument("--models", type=Path, help="models folder, if not the shipped one")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--styles", nargs="+", default=list(STYLES), choices=list(STYLES))
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--failures", type=Path, help="folder for pictures of errors")
-    parser.add_argument("--record", action="store_true", help="write the scores into the model's model.json")
-    options = parser.parse_args()
-    if options.models is not None:
-        registry.MODELS_FOLDER = options.models
-    model = PairModel.load(options.version)
-    total = Score()
-    table: dict[str, float] = {}
-    for style in options.styles:
-        styled, grid_frames, seconds = Score(), 0, 0.0
-        for seed in options.seeds:
-            film = random_film(seed, style, options.seconds)
-            began = time.process_time()
-            prediction = predict(model, film)
-            seconds += time.process_time() - began
-            grid_frames += prediction.frame_count
-            result = score(film.captions, prediction.extents)
-            styled.add(result)
-            if options.failures is not None:
-                _write_failures(options.failures, film, result)
-        total.add(styled)
-        table[style] = round(styled.f1, 4)
-        print(
-            f"{style:22s} true {styled.true:3d} predicted {styled.predicted:3d} F1@0.1s {styled.f1:.3f}"
-            f"  mean |error| {styled.absolute_error / max(1, styled.found):.3f} s"
-            f"  {grid_frames / max(1e-6, seconds):.0f} grid frames/s",
-            flush=True,
-        )
-    bias = (total.start_error / max(1, total.found), total.end_error / max(1, total.found))
+    """Command line: draw films, predict, print a table, write the card."""
+    options = _arguments()
+    registry.MODELS_FOLDER = options.models
+    try:
+        record = registry.model(options.model)
+    except registry.UnknownModel as error:
+        sys.exit(str(error))
+    code = code_version()  # as loaded: the files may change while this runs
+    orders = [
+        Order(options.models, record.version, style, seed, options.seconds)
+        for style in options.styles or STYLES
+        for seed in range(options.seed, options.seed + options.films)
+    ]
+    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as workers:
+        results = list(_told(workers.map(evaluate_film, orders)))
+    scores = scores_of(results, options.seed, options.films, options.seconds, code)
+    _print(scores)
+    failures = [failure for result in results for failure in result.failures]
+    for failure in failures:
+        print(f"{failure.style} {failure.seed}: expected {failure.expected}, found {failure.found}")
+    if options.styles:
+        print("Only some styles were scored: the model's card stays as it is.")
+        return
+    print(write_card(_recorded(record, scores), failures))
+
+
+def _told(results: Iterable[FilmResult]) -> Iterable[FilmResult]:
+    for result in results:
+        each = result.score
+        print(f"{result.order.style} {result.order.seed}: {each.found} of {each.true} found", flush=True)
+        yield result
+
+
+def _print(scores: Mapping[str, Any]) -> None:
+    for name, line in scores["styles"].items():
+        error = "" if line["mean_error_s"] is None else f"  mean |error| {line['mean_error_s']:.3f} s"
+        counts = f"true {line['true']:3d} predicted {line['predicted']:3d} found {line['found']:3d}"
+        print(f"{name:22s} {counts}  F1@0.1s {line['f1']:.3f}{error}")
     print(
-        f"{'TOTAL':22s} true {total.true:3d} predicted {total.predicted:3d} F1@0.1s {total.f1:.3f}"
-        f"  bias start {bias[0]:+.4f} end {bias[1]:+.4f} s"
+        f"bias start {scores['bias_start_s']:+.4f} end {scores['bias_end_s']:+.4f} s, "
+        f"{scores['grid_frames_per_cpu_s']} grid frames a CPU-second",
+        flush=True,
     )
-    table["all"] = round(total.f1, 4)
-    if options.record:
-        _record(registry.model(model.version), options.seeds, options.seconds, table)
 
 
-def _record(
-    record: registry.ModelRecord, seeds: Sequence[int], seconds: float, table: Mapping[str, float]
-) -> None:
-    facts = {
-        **record.facts,
-        "scores": {"measure": "F1 at 0.1 s", "seeds": list(seeds), "seconds": seconds, "styles": dict(table)},
-    }
+def _recorded(record: registry.ModelRecord, scores: Mapping[str, Any]) -> registry.ModelRecord:
+    """The record with these scores, also in its model.json."""
+    facts = {**record.facts, "scores": dict(scores)}
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     (record.folder / "model.json").write_text(text, encoding="utf-8")
+    return registry.model(record.version)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m gpu_ops.extents.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", metavar="VERSION", help="default: the current one")
+    parser.add_argument("--models", type=Path, default=registry.MODELS_FOLDER, help="models folder")
+    parser.add_argument("--films", type=int, default=2, help="films for each style")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of each style's first film")
+    parser.add_argument("--styles", nargs="+", choices=list(STYLES), help="only these")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each film")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from gpu_ops import gpu
 from gpu_ops.extents import registry
 
 Embeddings = NDArray[np.float16]
@@ -24,17 +24,13 @@ class PairModel:
     def __init__(self, record: registry.ModelRecord, threads: int = 1) -> None:
         self.version = record.version
         self.checkpoint_path = str(record.folder.name)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = ["CPUExecutionProvider"]
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            providers.insert(0, "CUDAExecutionProvider")
         self._encoder, self._head = (
-            onnxruntime.InferenceSession(record.folder / name, options, providers=providers)
-            for name in registry.WEIGHT_FILES
+            gpu.open_session(record.folder / name, threads) for name in registry.WEIGHT_FILES
         )
+
+    @property
+    def on_gpu(self) -> bool:
+        return gpu.is_on_gpu(self._encoder)
 
     @classmethod
     def load(cls, version: str | None = None, threads: int = 1) -> PairModel:

@@ -88,6 +88,21 @@ class Head(nn.Module):
         return self.answer(pooled)
 
 
+class PairNetwork(nn.Module):
+    """Encoder and head together, as trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        self.head = Head()
+
+    def forward(self, strips: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (P, 5) of the pairs of frames numbered `first` and `second` (P,), and the letter
+        probabilities (N, H/8, W/8) of all strips uint8 (N, H, W)."""
+        embeddings = self.encoder(strips)
+        return self.head(embeddings[first], embeddings[second]), embeddings[:, CHANNELS]
+
+
 class HeadProbabilities(nn.Module):
     """The head as exported: probabilities instead of logits."""
 

@@ -23,6 +23,7 @@ from gpu_ops.extents.refine import Change, find_change
 from gpu_ops.extents.rows import ProbabilityRows
 from gpu_ops.extents.second_look import Correction, corrected, look_again, picture_stir
 from gpu_ops.extents.strips import model_size, normalised
+from gpu_ops.stages import stage
 
 BATCH = 16
 WIDEST = 3  # frames apart of the widest pair looked at
@@ -36,12 +37,15 @@ KEPT = 900  # embeddings in memory at most, about 40 kB each
 
 class LumaFrame(Protocol):
     """What the predictor needs of a cropped frame: its grid index (None for a native frame between grid
-    positions), its source time in seconds, and its luma plane, uint8 (H, W)."""
+    positions), when it and the next frame of the video appear, in seconds, and its luma plane, uint8 (H, W).
+    """
 
     @property
     def index(self) -> int | None: ...
     @property
     def time(self) -> float: ...
+    @property
+    def until(self) -> float: ...
     @property
     def y(self) -> NDArray[np.uint8]: ...
 
@@ -49,7 +53,8 @@ class LumaFrame(Protocol):
 @dataclass(frozen=True)
 class TimedExtent(Extent):
     """An extent with its times in seconds: `end_s` is exclusive, the first moment that no longer shows it.
-    Exact source frame times where native frames were seen, grid times (index / 10) elsewhere."""
+    Source frame times where all native frames were seen; where one was not, the middle of what it leaves
+    open."""
 
     start_s: float
     end_s: float
@@ -75,8 +80,8 @@ class Prediction:
 
 @dataclass
 class _Pending:
-    """A grid frame not yet encoded, and the native frames seen after it: normalised strips and their
-    times."""
+    """A grid frame not yet encoded, and the native frames seen after it: normalised strips, and the seconds
+    at which what each of them shows came on screen."""
 
     strip: NDArray[np.uint8]
     time: float
@@ -97,6 +102,7 @@ class ExtentPredictor:
         self._batch = batch
         self._size: tuple[int, int] | None = None
         self._count = 0
+        self._until = 0.0  # when the last frame seen left the screen
         self._waiting: list[_Pending] = []
         self._lately: list[_Pending] = []  # the last encoded frames, while natives after them may be wanted
         self._embeddings: list[Embeddings] = []  # of the frames before the next to be encoded, oldest first
@@ -114,10 +120,13 @@ class ExtentPredictor:
         if self._size is None:
             self._size = model_size(*frame.y.shape)
         strip = normalised(frame.y, self._size)
+        # Frames that nobody decoded may lie between: what changed did so halfway through them.
+        changed = (min(self._until, frame.time) + frame.time) / 2
+        self._until = frame.until
         if frame.index is None:
             if self._waiting:
                 self._waiting[-1].later_strips.append(strip)
-                self._waiting[-1].later_times.append(frame.time)
+                self._waiting[-1].later_times.append(changed)
             return
         if frame.index != self._count:
             raise ValueError(f"grid frame {frame.index} came where {self._count} was expected")
@@ -125,7 +134,7 @@ class ExtentPredictor:
         # The newest frame waits for the native frames after it.
         if len(self._waiting) > self._batch:
             self._advance(self._batch)
-        self._waiting.append(_Pending(strip, frame.time))
+        self._waiting.append(_Pending(strip, changed))
 
     def finish(self) -> Prediction:
         """Decode everything seen. Without any grid frame there are no extents."""
@@ -175,7 +184,8 @@ class ExtentPredictor:
         self._compare_neighbours(stack, max(0, known - 1))
         for apart, rows in ((2, self._two_apart), (3, self._three_apart)):
             self._compare_apart(stack, max(0, known - apart), apart, rows)
-        self._refine()
+        with stage("refine times"):
+            self._refine()
         if len(self._embeddings) - self._looked_at >= LOOK_EVERY:
             self._second_look(settled=False)
 
@@ -218,10 +228,10 @@ class ExtentPredictor:
         oldest = self._encoded - len(self._lately)
         for place, pending in enumerate(self._lately[:-1]):
             pair = oldest + place
-            if pair in self._changes or not pending.later_strips or not self._may_change(pair):
+            if pair in self._changes or not self._may_change(pair):
                 continue
             before, after = self._embeddings[pair - self._encoded], self._embeddings[pair + 1 - self._encoded]
-            between = self._model.encode(pending.later_strips)
+            between = self._model.encode(pending.later_strips) if pending.later_strips else before[None][:0]
             times = [*pending.later_times, self._lately[place + 1].time]
             self._changes[pair] = find_change(self._model, before, after, between, times)
         self._lately = self._lately[-(WIDEST + 1) :]

@@ -31,6 +31,11 @@ class ModelRecord:
     created_at: str
     facts: dict[str, Any]
 
+    @property
+    def f1(self) -> float | None:
+        """F1 at 0.1 s on held-out drawn films, None where the model was not evaluated."""
+        return self.facts.get("scores", {}).get("f1")
+
 
 def content_version(folder: Path) -> str:
     """First twelve hex digits of the SHA-256 over the weight files in `folder`."""

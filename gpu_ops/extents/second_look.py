@@ -29,8 +29,9 @@ CORRECTED = 0.98
 
 # How far, in log-odds of "same", a step must fall below those around it to be a switch after all: on average,
 # and the least of theirs above the most of its own. On drawn films switches fell by 3 and more, and nearly
-# everything else by 1.3 at most.
-DIP_DEPTH, DIP_CLEARANCE = 1.4, 0.8
+# everything else by 1.3 at most. Where a thing passed behind letters in real footage it fell by 3 too, but
+# "same" stayed at 1.3 and more, while at switches it fell to 0.6 at least.
+DIP_DEPTH, DIP_CLEARANCE, DIP_BELOW = 1.4, 0.8, 1.0
 DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
 SAME_ABOVE_AT_CUT = 0.3  # in place of SAME_ABOVE where the picture was cut
 # A cut stirs the picture by so many times the frames around it, and so many luma levels more.
@@ -116,7 +117,7 @@ def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -
         across = np.array([near[pair], *two[pair - 1 : pair + 1], *three[pair - 2 : pair + 1]])
         beside = np.array([*near[pair - 2 : pair], two[pair - 2], *near[pair + 1 : pair + 3], two[pair + 1]])
         deep = beside.mean() - across.mean() > DIP_DEPTH and beside.min() - across.max() > DIP_CLEARANCE
-        if deep and not _is_cut(stir, pair):
+        if deep and across.mean() < DIP_BELOW and not _is_cut(stir, pair):
             dips.append(pair)
     return dips
 

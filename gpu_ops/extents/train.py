@@ -1,148 +1,120 @@
-"""Trains the pair model on drawn scenes and exports it as a shippable version.
+"""Trains the pair model and writes it as a shippable version. One command, repeatable to the bit.
 
-    python -m gpu_ops.extents.synthesis.pool --out POOL --scenes 20000 --seed 1     # draw, ~35 ms a scene
-    python -m gpu_ops.extents.train --pool POOL --minutes 45 --seed 1 --out gpu_ops/extents/models
+    python -m gpu_ops.extents.train --config small              # a CPU
+    python -m gpu_ops.extents.train --config full               # a machine with CUDA
+    python -m gpu_ops.extents.train --config small --data confirmed --data-share 0.3 --start VERSION
 
-The pool may still be growing while training runs. Learning is on one CPU core unless --threads says more.
+Scenes are drawn first (see synthesis.pool), unless the same pool was drawn before. On a CPU the same recipe,
+seed, data and number of threads give the same weights; on CUDA they do as far as its kernels are
+deterministic. `--data` adds what annotators confirmed, written by `captionacc dataset export`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
-import random
+import os
+import sys
 import time
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from gpu_ops.extents import labels, registry
-from gpu_ops.extents.network import CHANNELS, EMBEDDING, Encoder, Head, HeadProbabilities
+from gpu_ops.extents import registry
+from gpu_ops.extents.examples import UNKNOWN, Batch, mixed_batches, shards_in
+from gpu_ops.extents.export import CHECKPOINT, export
+from gpu_ops.extents.network import PairNetwork
+from gpu_ops.extents.provenance import code_version
+from gpu_ops.extents.recipe import RECIPES, Recipe
+from gpu_ops.extents.synthesis.pool import POOLS_FOLDER, Pool, media
 
-BATCH_SCENES = 8
-PAIRS_PER_SCENE = 18
+PROVENANCE = "provenance.json"  # beside the shards of a dataset
 LETTERS_WEIGHT = 0.6
+WARM_UP = 0.03  # share of the steps
+TELL_EVERY = 50  # steps
+TIMED_STEPS = 20
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Scenes as tensors: strips uint8 (S*8, H, W), letters 0/1 (S*8, H/8, W/8), pairs as frame numbers
-    `first` and `second` (P,), and their labels `wanted` (P,)."""
+class Outcome:
+    """Trained weights, and the running means of their last losses and shares of pairs labelled rightly."""
 
-    strips: Tensor
-    letters: Tensor
-    first: Tensor
-    second: Tensor
-    wanted: Tensor
-
-
-def pair_label(a: int, b: int) -> int:
-    """Label of a pair of frames that show captions `a` and `b` (0: none)."""
-    if a == b:
-        return labels.SAME if a else labels.EMPTY_EMPTY
-    if a and b:
-        return labels.DIFFERENT
-    return labels.EMPTY_VALID if b else labels.VALID_EMPTY
-
-
-def _varied(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One scene (8, H, W) under another gamma, contrast and brightness, seldom inverted or noisier."""
-    levels = np.arange(256, dtype=np.float32) / 255
-    levels = levels ** rng.uniform(0.7, 1.4)
-    levels = (levels - 0.5) * rng.uniform(0.6, 1.15) + 0.5 + rng.uniform(-0.12, 0.12)
-    if rng.random() < 0.08:
-        levels = 1 - levels
-    table = np.clip(levels * 255, 0, 255).astype(np.uint8)
-    out = table[frames]
-    if rng.random() < 0.12:
-        grain = rng.normal(0, rng.uniform(1, 6), frames.shape)
-        out = np.clip(out + grain, 0, 255).astype(np.uint8)
-    return out
-
-
-def _scene_pairs(rng: np.random.Generator, captions: NDArray[np.int8]) -> list[tuple[int, int, int]]:
-    """Ordered pairs (first, second, label) inside one scene: neighbours first, then any, in either order."""
-    count = len(captions)
-    neighbours = [(i, i + 1) for i in range(count - 1)]
-    far = [(i, j) for i in range(count) for j in range(i + 2, count)]
-    rng.shuffle(far)
-    pairs: list[tuple[int, int, int]] = []
-    for i, j in neighbours + far[: PAIRS_PER_SCENE - len(neighbours)]:
-        a, b = (i, j) if rng.random() < 0.5 else (j, i)
-        pairs.append((a, b, pair_label(int(captions[a]), int(captions[b]))))
-    return pairs
-
-
-def batches(pool: Path, seed: int) -> Iterator[Batch]:
-    """Endless batches of BATCH_SCENES scenes of one shape, from whatever shards the pool holds by now."""
-    rng = np.random.default_rng(seed)
-    while True:
-        shards = sorted(path for path in pool.glob("shard_*.npz") if not path.name.endswith(".part.npz"))
-        if not shards:
-            raise SystemExit(f"No scenes in {pool}: draw some with python -m gpu_ops.extents.synthesis.pool")
-        with np.load(shards[rng.integers(len(shards))]) as shard:
-            frames, captions, letters = shard["frames"], shard["captions"], shard["letters"]
-        # A third of the shard at a time, so that batches from different shards and shapes alternate.
-        budget = max(2, round(BATCH_SCENES * 64 * 384 / (frames.shape[2] * frames.shape[3])))
-        order = rng.permutation(len(frames))[: budget * 3]
-        for start in range(0, len(order) - budget + 1, budget):
-            yield _batch(rng, [int(i) for i in order[start : start + budget]], frames, captions, letters)
-
-
-def _batch(
-    rng: np.random.Generator,
-    chosen: list[int],
-    frames: NDArray[np.uint8],
-    captions: NDArray[np.int8],
-    letters: NDArray[np.uint8],
-) -> Batch:
-    pairs: list[tuple[int, int, int]] = []
-    count = frames.shape[1]
-    for place, scene in enumerate(chosen):
-        pairs += [
-            (a + place * count, b + place * count, label)
-            for a, b, label in _scene_pairs(rng, captions[scene])
-        ]
-    first, second, wanted = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    return Batch(
-        torch.from_numpy(np.concatenate([_varied(rng, frames[scene]) for scene in chosen])),
-        torch.from_numpy(letters[chosen].reshape(-1, *letters.shape[2:]).astype(np.float32)),
-        first,
-        second,
-        wanted,
-    )
-
-
-class PairNetwork(nn.Module):
-    """Encoder and head together, as trained."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = Encoder()
-        self.head = Head()
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits of the batch's pairs (P, 5) and letter probabilities (F, H/8, W/8)."""
-        embeddings = self.encoder(batch.strips)
-        return self.head(embeddings[batch.first], embeddings[batch.second]), embeddings[:, CHANNELS]
+    network: PairNetwork
+    loss: float
+    pairs_right: float
 
 
 def loss_of(network: PairNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Training loss and the share of pairs labelled rightly."""
-    logits, letters = network(batch)
+    """Training loss and the share of pairs labelled rightly. Cells of UNKNOWN letters do not count."""
+    half = batch.strips.device.type == "cuda"
+    with torch.autocast(batch.strips.device.type, torch.bfloat16, enabled=half):
+        logits, letters = network(batch.strips, batch.first, batch.second)
+    logits, letters = logits.float(), letters.float()
     pair_loss = nn.functional.cross_entropy(logits, batch.wanted, label_smoothing=0.01)
-    letter_loss = nn.functional.binary_cross_entropy(letters.clamp(1e-4, 1 - 1e-4), batch.letters)
+    known = (batch.letters != UNKNOWN).float()
+    cell_losses = nn.functional.binary_cross_entropy(
+        letters.clamp(1e-4, 1 - 1e-4), batch.letters.float() * known, reduction="none"
+    )
+    letter_loss = (cell_losses * known).sum() / known.sum().clamp(min=1)
     right = (logits.argmax(dim=1) == batch.wanted).float().mean()
     return pair_loss + LETTERS_WEIGHT * letter_loss, right
+
+
+def train(
+    batches: Iterator[Batch],
+    recipe: Recipe,
+    seed: int,
+    *,
+    start: Mapping[str, Tensor] | None = None,
+    device: torch.device | None = None,
+    checkpoint: Path | None = None,
+) -> Outcome:
+    """Train for recipe.steps steps from `start` (weights) or from nothing; answers the averaged weights.
+
+    The learning rate rises over the first steps and then falls along a cosine. `checkpoint`: where the
+    averaged weights are saved twenty times on the way.
+    """
+    device = device or torch.device("cpu")
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    network = PairNetwork()
+    if start is not None:
+        network.load_state_dict(dict(start))
+    network = network.to(device).train()
+    averaged = AveragedModel(network, avg_fn=_warming_average, use_buffers=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
+    shown_loss, shown_right = 2.0, 0.0
+    clock = _Clock(recipe.steps)
+    for step in range(recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * _rate_at(step / recipe.steps)
+        loss, right = loss_of(network, next(batches).to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimizer.step()
+        averaged.update_parameters(network)
+        shown_loss += 0.02 * (float(loss.detach()) - shown_loss)
+        shown_right += 0.02 * (float(right) - shown_right)
+        if clock.tells(step):
+            print(f"{clock.said(step)}  loss {shown_loss:.4f}  pairs right {shown_right:.4f}", flush=True)
+        if checkpoint is not None and (step + 1) % max(1, recipe.steps // 20) == 0:
+            torch.save(averaged.module.state_dict(), checkpoint)
+    trained = averaged.module
+    assert isinstance(trained, PairNetwork)
+    return Outcome(trained, shown_loss, shown_right)
+
+
+def _rate_at(done: float) -> float:
+    """The learning rate's factor at this share of the steps."""
+    return min(1.0, done / WARM_UP + 0.02) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def _warming_average(average: Tensor, now: Tensor, seen: Tensor | int) -> Tensor:
@@ -151,149 +123,127 @@ def _warming_average(average: Tensor, now: Tensor, seen: Tensor | int) -> Tensor
     return average * decay + now * (1 - decay)
 
 
-def train(
-    pool: Path, minutes: float, seed: int, learning_rate: float, start: Path | None, checkpoint: Path
-) -> PairNetwork:
-    """Train for `minutes` of wall time from `start` (a checkpoint) or from nothing; returns the averaged
-    weights.
+class _Clock:
+    """How long it will still take, from how long it took. For people to read; nothing depends on it."""
 
-    The learning rate rises for the first 3 % of the time and then falls along a cosine. The averaged weights
-    are saved to `checkpoint` every few minutes.
-    """
-    torch.manual_seed(seed)
-    random.seed(seed)
-    network = PairNetwork()
-    if start is not None:
-        network.load_state_dict(torch.load(start, weights_only=True))
-    averaged = AveragedModel(network, avg_fn=_warming_average, use_buffers=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
-    began = saved = time.monotonic()
-    shown_loss, shown_right = 2.0, 0.0
-    for step, batch in enumerate(batches(pool, seed)):
-        done = (time.monotonic() - began) / (minutes * 60) if minutes else 1.0
-        if done >= 1:
-            break
-        warm = min(1.0, done / 0.03 + 0.02)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-        network.train()
-        loss, right = loss_of(network, batch)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        optimizer.step()
-        averaged.update_parameters(network)
-        shown_loss += 0.02 * (float(loss.detach()) - shown_loss)
-        shown_right += 0.02 * (float(right) - shown_right)
-        if step % 50 == 0:
-            print(f"{done:6.1%} step {step} loss {shown_loss:.4f} pairs right {shown_right:.4f}", flush=True)
-        if time.monotonic() - saved > 240:
-            saved = time.monotonic()
-            torch.save(averaged.module.state_dict(), checkpoint)
-    torch.save(averaged.module.state_dict(), checkpoint)
-    trained = averaged.module
-    assert isinstance(trained, PairNetwork)
-    return trained
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._began = time.monotonic()
 
+    def tells(self, step: int) -> bool:
+        return step % TELL_EVERY == 0 or step in (TIMED_STEPS, self._steps - 1)
 
-class _HalfEncoder(nn.Module):
-    """The encoder as exported: float16 out, since many embeddings are kept at once."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, strips: Tensor) -> Tensor:
-        return self.encoder(strips).half()
-
-
-def export(network: PairNetwork, models: Path, facts: dict[str, object]) -> Path:
-    """Write encoder.onnx, head.onnx and model.json below `models` under their content version; returns the
-    folder."""
-    network.eval()
-    folder = models / "unfinished"
-    folder.mkdir(parents=True, exist_ok=True)
-    strips = torch.zeros(2, 64, 128, dtype=torch.uint8)
-    embedding = torch.zeros(2, EMBEDDING, 8, 16, dtype=torch.float16)
-    cells = {0: "pairs", 2: "rows", 3: "columns"}
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the TorchScript exporter needs no further package, and says it is old
-        torch.onnx.export(
-            _HalfEncoder(network.encoder).eval(),
-            (strips,),
-            folder / "encoder.onnx",
-            dynamo=False,
-            input_names=["strips"],
-            output_names=["embeddings"],
-            dynamic_axes={
-                "strips": {0: "frames", 1: "height", 2: "width"},
-                "embeddings": {0: "frames", 2: "rows", 3: "columns"},
-            },
-        )
-        torch.onnx.export(
-            HeadProbabilities(network.head).eval(),
-            (embedding, embedding),
-            folder / "head.onnx",
-            dynamo=False,
-            input_names=["a", "b"],
-            output_names=["probabilities"],
-            dynamic_axes={"a": cells, "b": cells, "probabilities": {0: "pairs"}},
-        )
-    version = registry.content_version(folder)
-    facts = {
-        "version": version,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "labels": list(labels.LABELS),
-        **facts,
-    }
-    (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    final = models / version
-    if final.exists():
-        for path in folder.iterdir():
-            path.replace(final / path.name)
-        folder.rmdir()
-        return final
-    return folder.rename(final)
+    def said(self, step: int) -> str:
+        rate = (step + 1) / max(1e-6, time.monotonic() - self._began)
+        left = (self._steps - step - 1) / rate / 60
+        return f"step {step + 1} of {self._steps}  {rate:.2f} steps/s  {left:.0f} min left"
 
 
 def main() -> None:
-    """Command line: train, then export."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--pool", type=Path, required=True, help="folder of shards from synthesis.pool")
-    parser.add_argument(
-        "--minutes", type=float, default=45, help="wall time to train for (0: only export --start)"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--start", type=Path, help="checkpoint to go on from")
-    parser.add_argument(
-        "--checkpoint", type=Path, default=Path("pair_network.pt"), help="where to save weights"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=registry.MODELS_FOLDER, help="models folder to export into"
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    """Command line: draw, train, export."""
+    options = _arguments()
+    code = code_version()  # as loaded: the files may change while this runs
+    recipe = RECIPES[options.config]
+    changes = {name: value for name in asdict(recipe) if (value := getattr(options, name)) is not None}
+    recipe = replace(recipe, **changes)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic algorithms
     torch.set_num_threads(options.threads)
-    network = train(
-        options.pool, options.minutes, options.seed, options.learning_rate, options.start, options.checkpoint
+    start = _weights(options.start) if options.start else None
+    annotated = [shard for folder in options.data for shard in shards_in(folder)]
+    if options.data and not annotated:
+        sys.exit(f"No shards in {', '.join(map(str, options.data))}: run captionacc dataset export first.")
+    pool = Pool(options.seed, recipe.scenes, recipe.hard)
+    print(f"Pool {pool.key}, {recipe.steps} steps on {device}.", flush=True)
+    drawn = pool.drawn(options.pools)
+    share = options.data_share if annotated else 0.0
+    options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    outcome = train(
+        mixed_batches(drawn, annotated or drawn, share, recipe.batch_scenes, options.seed),
+        recipe,
+        options.seed,
+        start=start,
+        device=device,
+        checkpoint=options.checkpoint,
     )
-    shards = len(list(options.pool.glob("shard_*.npz")))
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
+        "code": code,
         "training": {
-            "minutes": options.minutes,
+            "config": options.config + (" with changes" if changes else ""),
+            **asdict(recipe),
             "seed": options.seed,
-            "learning_rate": options.learning_rate,
-            "shards": shards,
-            "continued": options.start is not None,
+            "pool": pool.key,
+            "media": dict(media()),
+            "data": _origins(annotated),
+            "data_share": share,
+            "start": options.start,
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "threads": options.threads,
+            "torch": torch.__version__,
+            "minutes": round((time.monotonic() - began) / 60, 1),
+            "loss": round(outcome.loss, 4),
+            "pairs_right": round(outcome.pairs_right, 4),
         },
     }
-    print(export(network, options.out, facts))
+    print(export(outcome.network, options.out, facts))
+
+
+def _origins(shards: Sequence[Path]) -> list[dict[str, Any]]:
+    """Where annotated shards come from, by the provenance.json beside them; nobody's id is repeated."""
+    if not shards:
+        return []
+    origins = [
+        json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        for folder in sorted({shard.parent for shard in shards})
+    ]
+    tenants = {origin["tenant_id"] for origin in origins}
+    if len(tenants) > 1:
+        print(f"The data is of {len(tenants)} tenants: see that each agreed.", flush=True)
+    names = sorted(shard.name for shard in shards)
+    return [
+        {
+            "digest": hashlib.sha256(repr(names).encode()).hexdigest()[:12],
+            "tenants": len(tenants),
+            "videos": len(origins),
+            "captions": sum(origin["captions"] for origin in origins),
+            "scenes": sum(origin["scenes"] for origin in origins),
+        }
+    ]
+
+
+def _weights(start: str) -> Mapping[str, Tensor]:
+    """Weights of a model version, or in a checkpoint file."""
+    path = Path(start)
+    if not path.is_file():
+        try:
+            path = registry.model(start).folder / CHECKPOINT
+        except registry.UnknownModel as error:
+            sys.exit(f"{error} {start} is no checkpoint file either.")
+    if not path.is_file():
+        sys.exit(f"Model {start} was shipped without {CHECKPOINT}, so it cannot be trained further.")
+    return torch.load(path, weights_only=True)
+
+
+def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m gpu_ops.extents.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", choices=list(RECIPES), default="small", help="a recipe of recipe.py")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of dataset export")
+    parser.add_argument("--data-share", type=float, default=0.3, help="share of the batches from --data")
+    parser.add_argument("--start", help="model version, or checkpoint file, to train further")
+    parser.add_argument("--out", type=Path, default=registry.MODELS_FOLDER, help="models folder to write to")
+    parser.add_argument("--pools", type=Path, default=POOLS_FOLDER, help="where drawn scenes are kept")
+    parser.add_argument("--checkpoint", type=Path, default=Path("build/pair_network.pt"))
+    parser.add_argument("--threads", type=int, default=1, help="more help only where cores are idle")
+    for name, value in asdict(RECIPES["small"]).items():
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=type(value), help="instead of what the recipe says")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from gpu_ops.extents.synthesis import sources, texts
 from gpu_ops.extents.synthesis.backgrounds import Overlay, Shot
 from gpu_ops.extents.synthesis.compression import video_round_trip
 from gpu_ops.extents.synthesis.lettering import Layer, Look, draw_caption, fit_length, random_look
+from gpu_ops.footage.truth import VISIBLE_OPACITY
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ class TrueCaption:
 
 @dataclass(frozen=True)
 class FilmFrame:
-    """A strip as the video stage hands it over: grid index or None, source time in seconds, luma (H, W)."""
+    """A strip as the video stage hands it over: grid index or None, when it and the next frame appear in
+    seconds, luma (H, W)."""
 
     index: int | None
     time: float
+    until: float
     y: NDArray[np.uint8]
 
 
@@ -57,11 +59,11 @@ class Film:
             time, following = number / self.fps, (number + 1) / self.fps
             shown = False
             while index / GRID_HZ < following - 1e-9 and index <= (count - 1) / self.fps * GRID_HZ + 1e-9:
-                yield FilmFrame(index, time, strip)
+                yield FilmFrame(index, time, following, strip)
                 index += 1
                 shown = True
             if not shown:
-                yield FilmFrame(None, time, strip)
+                yield FilmFrame(None, time, following, strip)
 
 
 @dataclass(frozen=True)
@@ -177,13 +179,14 @@ def random_film(seed: int, style_name: str, seconds: float = 20.0) -> Film:
 
 
 def _as_seen(showing: _Showing, fade_s: float, fps: float) -> TrueCaption:
-    """With fades, a caption counts from where it is half there."""
+    """With fades, a caption counts from where a viewer could see it, as in gpu_ops.footage.truth."""
+    hidden_s = VISIBLE_OPACITY * fade_s
 
     def on_frame(time: float) -> float:
         return float(np.ceil(time * fps - 1e-6) / fps)
 
     text = "\n".join(line for line in showing.lines if line)
-    return TrueCaption(on_frame(showing.start_s + fade_s / 2), on_frame(showing.end_s - fade_s / 2), text)
+    return TrueCaption(on_frame(showing.start_s + hidden_s), on_frame(showing.end_s - hidden_s), text)
 
 
 def _timeline(
@@ -277,10 +280,3 @@ def _opacity(showing: _Showing, time: float, fade_s: float) -> float:
     if fade_s == 0:
         return 1.0
     return float(np.clip(min(time - showing.start_s, showing.end_s - time) / fade_s, 0, 1))
-
-
-def contact_strip(film: Film, times: Sequence[float], width: int = 700) -> NDArray[np.uint8]:
-    """The film's strips at these times (seconds), one below the other, for looking at failures."""
-    rows = [film.strips[min(len(film.strips) - 1, max(0, int(time * film.fps + 1e-6)))] for time in times]
-    scale = width / rows[0].shape[1]
-    return np.concatenate([cv2.resize(row, None, fx=scale, fy=scale).astype(np.uint8) for row in rows])

@@ -172,9 +172,8 @@ def random_scene(
 
 def _stressed(rng: random.Random, look: Look, stress: Stress | None) -> Look:
     if stress == "bare":
-        return dataclasses.replace(
-            look, fill=rng.uniform(190, 255), outline_width=0, shadow_strength=0.0, box_strength=0.0
-        )
+        fill = rng.uniform(190, 255) if rng.random() < 0.6 else rng.uniform(120, 200)
+        return dataclasses.replace(look, fill=fill, outline_width=0, shadow_strength=0.0, box_strength=0.0)
     if stress == "sung":
         return dataclasses.replace(look, sung_fill=rng.uniform(40, 255))
     return look

@@ -18,6 +18,7 @@ STEP = 10
 class Frame:
     index: int | None
     time: float
+    until: float
     y: NDArray[np.uint8]
 
 

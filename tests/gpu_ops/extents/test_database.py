@@ -22,7 +22,7 @@ RUN = database.RunRecord(
 def prediction() -> Prediction:
     predictor = ExtentPredictor(PlainModel())
     for i in range(30):
-        predictor.add(Frame(i, i / 10, strip(1 if 10 <= i < 20 else 0)))
+        predictor.add(Frame(i, i / 10, (i + 1) / 10, strip(1 if 10 <= i < 20 else 0)))
     return predictor.finish()
 
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from gpu_ops.extents import registry
+from gpu_ops.extents.export import export
 from gpu_ops.extents.model import PairModel
-from gpu_ops.extents.network import EMBEDDING
+from gpu_ops.extents.network import EMBEDDING, PairNetwork
 from gpu_ops.extents.predict import ExtentPredictor
 from gpu_ops.extents.strips import model_size
-from gpu_ops.extents.train import PairNetwork, export
 from tests.gpu_ops.extents.plain_model import Frame
 
 HEIGHT, WIDTH = 90, 960
@@ -48,7 +48,7 @@ def captions_found(model: PairModel, texts: list[str]) -> list[tuple[int, int]]:
     background = clouds(1)
     predictor = ExtentPredictor(model)
     for i, text in enumerate(texts):
-        predictor.add(Frame(i, i / 10, drawn(background, i, text)))
+        predictor.add(Frame(i, i / 10, (i + 1) / 10, drawn(background, i, text)))
     extents = predictor.finish().extents
     return [(e.start_frame_index, e.end_frame_index) for e in extents if e.state == "predicted"]
 
@@ -80,7 +80,7 @@ def test_strips_of_any_shape_are_encoded(shipped: PairModel, height: int, width:
     assert size[0] % 16 == size[1] % 16 == 0
     predictor = ExtentPredictor(shipped)
     for i in range(5):
-        predictor.add(Frame(i, i / 10, np.full((height, width), 90, np.uint8)))
+        predictor.add(Frame(i, i / 10, (i + 1) / 10, np.full((height, width), 90, np.uint8)))
     assert [e.state for e in predictor.finish().extents] == ["gap"]
 
 

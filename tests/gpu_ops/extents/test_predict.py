@@ -16,13 +16,13 @@ def native_frames(seconds: float, fps: float, caption_at: Callable[[float], int]
     count = round(seconds * fps)
     index = 0
     for number in range(count):
-        time = number / fps
+        time, until = number / fps, (number + 1) / fps
         picture = strip(caption_at(time))
         if index / 10 < (number + 1) / fps - 1e-9:
-            yield Frame(index, time, picture)
+            yield Frame(index, time, until, picture)
             index += 1
         else:
-            yield Frame(None, time, picture)
+            yield Frame(None, time, until, picture)
 
 
 def predicted(frames: Iterator[Frame], batch: int = 16, model: PlainModel | None = None) -> Prediction:
@@ -54,9 +54,18 @@ def test_an_empty_native_frame_between_two_captions_ends_the_first_early() -> No
 
 
 def test_without_native_frames_times_lie_on_the_grid() -> None:
-    frames = (Frame(i, i / 10, strip(two_captions(i / 10))) for i in range(60))
+    frames = (Frame(i, i / 10, (i + 1) / 10, strip(two_captions(i / 10))) for i in range(60))
     captions = [e for e in predicted(frames).extents if e.state == "predicted"]
     assert [(e.start_s, e.end_s) for e in captions] == [(1.1, 2.6), (2.6, 4.1)]
+
+
+def test_a_change_beside_a_frame_that_was_not_decoded_lies_halfway_through_what_that_leaves_open() -> None:
+    seen = [frame for place, frame in enumerate(native_frames(6, 30, two_captions)) if place % 3 != 1]
+    captions = [e for e in predicted(iter(seen)).extents if e.state == "predicted"]
+    true_starts, true_ends = (31 / 30, 76 / 30), (76 / 30, 121 / 30)
+    for caption, start, end in zip(captions, true_starts, true_ends, strict=True):
+        assert abs(caption.start_s - start) <= 1 / 60 + 1e-9
+        assert abs(caption.end_s - end) <= 1 / 60 + 1e-9
 
 
 @pytest.mark.parametrize("batch", [1, 5, 64])
@@ -83,7 +92,7 @@ def test_every_grid_frame_is_encoded_once_and_natives_only_at_boundaries() -> No
 
 
 def test_pairs_are_answered_in_both_directions() -> None:
-    prediction = predicted(Frame(i, i / 10, strip(1 if i >= 5 else 0)) for i in range(10))
+    prediction = predicted(Frame(i, i / 10, (i + 1) / 10, strip(1 if i >= 5 else 0)) for i in range(10))
     assert LABELS[int(prediction.forward[4].argmax())] == "empty_valid"
     assert LABELS[int(prediction.backward[4].argmax())] == "valid_empty"
 
@@ -95,7 +104,7 @@ def test_memory_holds_a_bounded_stretch_of_a_long_video(monkeypatch: pytest.Monk
     picture = [np.full((64, 912), caption * 10, np.uint8) for caption in (0, 1)]
     for i in range(2500):  # one caption far longer than what is kept, then ordinary ones
         caption = 1 if i < 1500 else i // 20 % 2
-        predictor.add(Frame(i, i / 10, picture[caption]))
+        predictor.add(Frame(i, i / 10, (i + 1) / 10, picture[caption]))
         most = max(most, len(predictor._embeddings) + len(predictor._waiting) + len(predictor._lately))  # pyright: ignore[reportPrivateUsage]
     prediction = predictor.finish()
     assert most <= 200 + predict.LOOK_EVERY + 3 * 16 + 8
@@ -104,14 +113,14 @@ def test_memory_holds_a_bounded_stretch_of_a_long_video(monkeypatch: pytest.Monk
 
 
 def test_a_video_of_one_frame_has_one_extent_and_one_of_none_has_none() -> None:
-    assert [e.state for e in predicted(iter([Frame(0, 0.0, strip(1))])).extents] == ["predicted"]
-    assert [e.state for e in predicted(iter([Frame(0, 0.0, strip(0))])).extents] == ["gap"]
+    assert [e.state for e in predicted(iter([Frame(0, 0.0, 0.1, strip(1))])).extents] == ["predicted"]
+    assert [e.state for e in predicted(iter([Frame(0, 0.0, 0.1, strip(0))])).extents] == ["gap"]
     nothing = predicted(iter([]))
     assert (nothing.extents, nothing.frame_count, nothing.forward.shape) == ([], 0, (0, 5))
 
 
 def test_a_missing_grid_frame_is_refused() -> None:
     predictor = ExtentPredictor(PlainModel())
-    predictor.add(Frame(0, 0.0, strip(0)))
+    predictor.add(Frame(0, 0.0, 0.1, strip(0)))
     with pytest.raises(ValueError, match="grid frame 2 came where 1 was expected"):
-        predictor.add(Frame(2, 0.2, strip(0)))
+        predictor.add(Frame(2, 0.2, 0.3, strip(0)))

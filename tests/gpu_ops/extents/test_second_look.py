@@ -53,7 +53,7 @@ class MisledModel(PlainModel):
 def captions_found(model: PlainModel, shown: list[int]) -> list[tuple[int, int]]:
     predictor = ExtentPredictor(model)
     for i, caption in enumerate(shown):
-        predictor.add(Frame(i, i / 10, strip(caption)))
+        predictor.add(Frame(i, i / 10, (i + 1) / 10, strip(caption)))
     extents = predictor.finish().extents
     return [(e.start_frame_index, e.end_frame_index) for e in extents if e.state == "predicted"]
 
@@ -89,16 +89,21 @@ def dipping_evidence(frames: int, pair: int, same: float) -> PairEvidence:
     return PairEvidence(rows(1), rows(2), rows(3))
 
 
-def corrections_for(stir_at_pair: float) -> list[Correction]:
+def corrections_for(stir_at_pair: float, same: float = 0.6) -> list[Correction]:
     embeddings = list(PlainModel().encode([strip(1)] * 30))
     stir = [1.0] * 29
     stir[14] = stir_at_pair
     run = [Extent(0, 29, "predicted", 0.9)]
-    return look_again(PlainModel(), embeddings, dipping_evidence(30, 14, 0.7), stir, run, 0)
+    return look_again(PlainModel(), embeddings, dipping_evidence(30, 14, same), stir, run, 0)
 
 
 def test_a_doubtful_step_over_a_quiet_picture_is_a_switch() -> None:
     assert corrections_for(stir_at_pair=1.0) == [Correction(14, 14, DIFFERENT)]
+
+
+def test_a_step_that_is_only_less_sure_than_its_neighbours_is_none() -> None:
+    """Something dark passes behind bright letters."""
+    assert corrections_for(stir_at_pair=1.0, same=0.85) == []
 
 
 def test_a_doubtful_step_at_a_cut_is_none() -> None:

@@ -6,9 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from gpu_ops.extents.synthesis import sources, texts
+from gpu_ops.extents.synthesis import films, sources, texts
 from gpu_ops.extents.synthesis.films import TrueCaption, random_film
 from gpu_ops.extents.synthesis.scenes import FRAMES, random_scene
+from gpu_ops.footage.film import Caption
+from gpu_ops.footage.truth import shows
 
 needs_fonts = pytest.mark.skipif(
     shutil.which("fc-list") is None or not sources.scripts("train") or not sources.scripts("held-out"),
@@ -71,3 +73,12 @@ def test_a_film_numbers_its_grid_frames_and_keeps_captions_apart() -> None:
     for before, after in zip(film.captions, film.captions[1:], strict=False):
         assert isinstance(before, TrueCaption)
         assert before.start_s < before.end_s <= after.start_s + 1e-9
+
+
+def test_a_fading_caption_is_on_screen_in_the_same_frames_as_in_a_rendered_film() -> None:
+    showing = films._Showing(1.0, 3.0, ("Slowly",))  # pyright: ignore[reportPrivateUsage]
+    drawn = films._as_seen(showing, 0.3, 30.0)  # pyright: ignore[reportPrivateUsage]
+    rendered = Caption(1.0, 3.0, "Slowly", fade_in_s=0.3, fade_out_s=0.3)
+    frames = [number for number in range(120) if shows(rendered, number / 30)]
+    assert drawn.start_s == pytest.approx(frames[0] / 30)
+    assert drawn.end_s == pytest.approx(frames[-1] / 30 + 1 / 30)
