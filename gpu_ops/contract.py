@@ -21,9 +21,11 @@ from typing import Any, Literal, Protocol, TypeVar
 GRID_HZ = 10
 FULL_FRAME_RATE = 0.1
 
+OcrEngineName = Literal["rapid", "google_vision"]
+
 # One number a stage, raised whenever the same inputs would give another artifact: Dagster shows what is
 # stale by it.
-CODE_VERSIONS: Mapping[str, str] = {"layout": "1", "extents": "1", "captions": "1"}
+CODE_VERSIONS: Mapping[str, str] = {"layout": "1", "extents": "1", "captions": "1", "training_data": "1"}
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -96,6 +98,15 @@ class VideoKeys:
     @property
     def layout_server_db(self) -> str:
         return f"{self.server}/layout-server.db.gz"
+
+    @property
+    def training_data(self) -> str:
+        """Prefix of shards cut from confirmed captions and the provenance.json that lists them."""
+        return f"{self.server}/training_data"
+
+    @property
+    def training_data_provenance(self) -> str:
+        return f"{self.training_data}/provenance.json"
 
     @property
     def caption_frame_extents_db(self) -> str:
@@ -198,11 +209,20 @@ class CaptionOcrRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyRequest:
-    """Decode every chunk of a cropped-frames version and hold it against its manifest."""
+    """Hold every chunk of a cropped-frames version against its manifest."""
 
     tenant_id: str
     video_id: str
     version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingDataRequest:
+    """Cut training scenes from the captions confirmed at or after `since` (ISO-8601 UTC; None: ever)."""
+
+    tenant_id: str
+    video_id: str
+    since: str | None = None
 
 
 # --- What it answers
@@ -210,7 +230,10 @@ class VerifyRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractResult:
-    """`region` is None when no captions were found. `preview_jpeg`: some frames with boxes and region."""
+    """`region` is None when no captions were found. `billed_images`: read by a paid OCR service.
+
+    `preview_jpeg`: some frames with boxes and region.
+    """
 
     frame_count: int
     duration: float
@@ -229,13 +252,17 @@ class ExtractResult:
     ocr_engine: str
     full_frames_bytes: int
     data_versions: Mapping[str, str]  # asset name -> sha256 over the artifact's content
+    billed_images: int = 0
     preview_jpeg: bytes = b""
     warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropInferResult:
-    """`label_counts` counts pairs by predicted label. `preview_jpeg`: the extents on a time line."""
+    """`label_counts` counts pairs by predicted label. `computed_on`: which processors did it, for people.
+
+    `preview_jpeg`: the extents on a time line.
+    """
 
     version: int
     frame_count: int
@@ -249,6 +276,7 @@ class CropInferResult:
     model_version: str
     crop_pixels: tuple[int, int, int, int]  # left, top, right, bottom; right and bottom exclusive
     data_versions: Mapping[str, str]
+    computed_on: str = "CPU"
     preview_jpeg: bytes = b""
     warnings: Sequence[str] = ()
 
@@ -269,22 +297,39 @@ class CaptionOcrResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOcrBatch:
-    """One result per requested range, in order. `preview_jpeg`: median frames beside their text."""
+    """One result per requested range, in order. `billed_images`: read by a paid OCR service.
+
+    `preview_jpeg`: median frames beside their text.
+    """
 
     captions: Sequence[CaptionOcrResult]
     ocr_engine: str
     processing_duration_seconds: float
+    billed_images: int = 0
     preview_jpeg: bytes = b""
     warnings: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyResult:
-    """What is wrong with a version, a sentence each; nothing when each frame is in one decodable chunk."""
+    """What is wrong with a version, a sentence each; nothing when each frame is in one chunk, as written."""
 
     frame_count: int
     chunk_count: int
     problems: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingDataResult:
+    """`prefix` holds the shards and their provenance.json; `caption_count` counts the confirmed captions."""
+
+    prefix: str
+    caption_count: int
+    scene_count: int
+    size_bytes: int
+    model_version: str
+    data_versions: Mapping[str, str]
+    preview_jpeg: bytes = b""
 
 
 # --- How it fails
@@ -311,6 +356,16 @@ class MissingObject(ComputeError):
     permanent = True
 
 
+class StoreRefused(ComputeError):
+    """The object store turns us away: no such bucket, wrong keys, no permission, settings missing."""
+
+    permanent = True
+
+
+class StoreUnavailable(ComputeError):
+    """The object store failed us for now: unreachable, silent, overloaded, a folder's disk is full."""
+
+
 class DamagedDatabase(ComputeError):
     """A stored database does not unpack; it was not written by this pipeline or was damaged since."""
 
@@ -319,6 +374,12 @@ class DamagedDatabase(ComputeError):
 
 class BadRequest(ComputeError):
     """The request itself is wrong: an unknown model version, an unsupported language."""
+
+    permanent = True
+
+
+class OcrRefused(ComputeError):
+    """The OCR service does not serve us until somebody changes a key, a setting or a bill."""
 
     permanent = True
 
@@ -339,12 +400,20 @@ FAILURES: Mapping[str, type[ComputeError]] = {
         ComputeError,
         BadVideo,
         MissingObject,
+        StoreRefused,
+        StoreUnavailable,
         DamagedDatabase,
         BadRequest,
+        OcrRefused,
         TimeLimitExceeded,
         WorkerCrashed,
     )
 }
+
+
+def kind_of(failure: ComputeError) -> str:
+    """The name in FAILURES under which a failure crosses to another process: its own or its base's."""
+    return next(cls.__name__ for cls in type(failure).__mro__ if cls.__name__ in FAILURES)
 
 
 # --- Crossing a process boundary as JSON
@@ -365,25 +434,34 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def from_json(kind: type[T], data: Any) -> T:
-    """The inverse of to_json for a dataclass of this module. Unknown fields raise TypeError."""
+def from_json(kind: type[T], data: Any, *, ignore_unknown: bool = False) -> T:
+    """The inverse of to_json for a dataclass of this module.
+
+    Raises TypeError for a missing field, and for an unknown one unless told to ignore those: a newer version
+    may have added them.
+    """
     hints = typing.get_type_hints(kind)
-    values = {name: _revive(hints[name], item) if name in hints else item for name, item in data.items()}
+    if ignore_unknown:
+        data = {name: item for name, item in data.items() if name in hints}
+    values = {
+        name: _revive(hints[name], item, ignore_unknown) if name in hints else item
+        for name, item in data.items()
+    }
     return kind(**values)
 
 
-def _revive(hint: Any, data: Any) -> Any:
+def _revive(hint: Any, data: Any, ignore_unknown: bool) -> Any:
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        return None if data is None else _revive(inner[0], data)
+        return None if data is None else _revive(inner[0], data, ignore_unknown)
     if hint is bytes:
         return base64.b64decode(data)
     if dataclasses.is_dataclass(hint):
-        return from_json(typing.cast(type[Any], hint), data)
+        return from_json(typing.cast(type[Any], hint), data, ignore_unknown=ignore_unknown)
     if origin is tuple:
         return tuple(data)
     if origin is Sequence:
         (item_hint,) = typing.get_args(hint)
-        return tuple(_revive(item_hint, item) for item in data)
+        return tuple(_revive(item_hint, item, ignore_unknown) for item in data)
     return data

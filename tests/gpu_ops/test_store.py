@@ -1,22 +1,30 @@
-"""The folder store behaves like a bucket, and packed databases come back as they were."""
+"""A folder and a bucket behave the same, and packed databases come back as they were."""
 
 from __future__ import annotations
 
 import gzip
 import sqlite3
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from gpu_ops.contract import DamagedDatabase, MissingObject
+from gpu_ops.contract import DamagedDatabase, MissingObject, StoreRefused, VideoKeys
 from gpu_ops.database import fetch, publish
-from gpu_ops.store import InvalidKey, ObjectStore
+from gpu_ops.store import PART_BYTES, InvalidKey, ObjectStore
+from tests.servers.s3 import S3Server
+
+KEYS = VideoKeys("00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore.open((tmp_path / "a store").as_uri())
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "folder":
+        return ObjectStore.open((tmp_path / "a store").as_uri())
+    s3: S3Server = request.getfixturevalue("s3")
+    return ObjectStore.open(f"s3://{s3.make_bucket(f'test-{uuid.uuid4()}')}", s3.access)
 
 
 def test_an_object_comes_back_as_it_was_put(store: ObjectStore) -> None:
@@ -29,14 +37,67 @@ def test_an_object_comes_back_as_it_was_put(store: ObjectStore) -> None:
     assert info.modified.tzinfo is not None
 
 
-def test_a_large_file_travels_through_upload_and_download(store: ObjectStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES, 2 * PART_BYTES + 1])
+def test_a_file_of_any_size_travels_through_upload_and_download(
+    store: ObjectStore, tmp_path: Path, size: int
+) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
-    source.write_bytes(bytes(range(256)) * 60_000)  # over obstore's multipart threshold
+    source.write_bytes((bytes(range(251)) * (size // 251 + 1))[:size])
     store.upload(source, "big.bin")
     store.download("big.bin", copy)
     assert copy.read_bytes() == source.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a store", "copy", "source"]
-    assert [path.name for path in (tmp_path / "a store").iterdir()] == ["big.bin"]
+    assert [info.key for info in store.list("")] == ["big.bin"]
+    assert {path.name for path in tmp_path.iterdir()} - {"a store"} == {"copy", "source"}
+
+
+def test_a_folder_holds_nothing_but_the_objects(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    (tmp_path / "source").write_bytes(bytes(2 * PART_BYTES))
+    store = ObjectStore.open(folder.as_uri())
+    store.upload(tmp_path / "source", "big.bin")
+    store.put("small.bin", b"1")
+    assert {path.name for path in folder.iterdir()} == {"big.bin", "small.bin"}
+
+
+def test_an_existing_file_is_kept_when_a_download_fails(store: ObjectStore, tmp_path: Path) -> None:
+    (tmp_path / "copy").write_bytes(b"before")
+    with pytest.raises(MissingObject):
+        store.download("gone.bin", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"before"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        KEYS.video,
+        KEYS.full_frame(100),
+        KEYS.thumbnail(999_900),
+        KEYS.layout_db,
+        KEYS.chunk(12, 16, 512),
+        KEYS.manifest(1),
+        KEYS.captions_db,
+        KEYS.subtitles("srt"),
+        KEYS.subtitles("vtt"),
+        KEYS.raw_ocr_db,
+        KEYS.layout_server_db,
+        KEYS.caption_frame_extents_db,
+    ],
+)
+def test_every_key_of_the_contract_can_be_stored_listed_and_deleted(store: ObjectStore, key: str) -> None:
+    store.put(key, b"content")
+    assert store.get(key) == b"content"
+    assert [info.key for info in store.list(key.rpartition("/")[0])] == [key]
+    store.delete([key])
+    assert store.head(key) is None
+
+
+def test_more_objects_than_one_answer_holds_are_listed_and_deleted(store: ObjectStore) -> None:
+    keys = {f"many/chunk_{number:010d}.webm" for number in range(1005)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.put(key, b""), keys))
+    assert {info.key for info in store.list("many")} == keys
+    store.delete(keys)
+    assert list(store.list("many")) == []
 
 
 def test_an_object_can_be_read_as_a_local_file(store: ObjectStore) -> None:
@@ -105,6 +166,19 @@ def test_hostile_keys_are_refused(store: ObjectStore, tmp_path: Path, key: str) 
 def test_other_addresses_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not an object store"):
         ObjectStore.open(url)
+
+
+def test_the_environment_must_name_the_bucket_and_its_keys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("WASABI_BUCKET", "WASABI_ENDPOINT_URL", "WASABI_REGION", "WASABI_SECRET_KEY_READWRITE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WASABI_ACCESS_KEY_READWRITE", "key")
+    with pytest.raises(
+        StoreRefused, match="WASABI_BUCKET, WASABI_ENDPOINT_URL, WASABI_REGION, WASABI_SECRET"
+    ):
+        ObjectStore.from_environment()
+    ObjectStore.from_environment(tmp_path.as_uri()).put("a", b"a folder needs none of them")
 
 
 def make_database(path: Path) -> None:
