@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from gpu_ops.contract import CropInferResult, CropRegion, ExtractResult
 
@@ -87,6 +87,15 @@ class CroppedFramesVersion:
     total_size_bytes: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ComputeCall:
+    """A computation that a run ordered from a machine elsewhere, as it is on record for the stage's work."""
+
+    order: str  # which of the work's orders; a later one of that name supersedes it
+    request_digest: str  # of everything that was asked
+    call_id: str  # what the other side calls it
+
+
 def requested_at(video: Video, stage: Stage) -> datetime | None:
     """When the stage's work was last asked for; None if it never was."""
     return {
@@ -96,8 +105,42 @@ def requested_at(video: Video, stage: Stage) -> datetime | None:
     }[stage]
 
 
+def is_answered(video: Video, stage: Stage) -> bool:
+    """Whether the stage's artifacts exist and answer the latest request for them."""
+    if video.failed_stage == stage:
+        # A failed request counts as dealt with, but nothing answers it.
+        return False
+    return {
+        Stage.LAYOUT: video.status == "active",
+        Stage.EXTENTS: video.layout_approval_processed_at == video.layout_approved_at
+        and video.current_cropped_frames_version is not None,
+        Stage.CAPTIONS: video.caption_status == "ready"
+        and video.captions_processed_at == video.captions_requested_at,
+    }[stage]
+
+
 class CatalogError(Exception):
     """The catalog could not do what was asked; the message says why and what to do."""
+
+
+class CatalogUnavailable(CatalogError):
+    """The catalog's server cannot be used as it is set up, or not at this moment; `kind` says which."""
+
+    def __init__(self, message: str, *, kind: Trouble) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+Trouble = Literal[
+    "not_installed",  # the client library
+    "wrong_url",
+    "wrong_key",
+    "schema_not_exposed",
+    "schema_behind",  # `captionacc migrate` was not run
+    "schema_ahead",  # a newer captionacc has migrated it
+    "unreachable",
+    "timed_out",
+]
 
 
 class VideoNotFound(CatalogError):
@@ -110,6 +153,10 @@ class WorkHeld(CatalogError):
     def __init__(self, message: str, *, holder_run_id: str | None) -> None:
         super().__init__(message)
         self.holder_run_id = holder_run_id
+
+
+class AlreadyAnswered(CatalogError):
+    """Another run has meanwhile made what this run was started for."""
 
 
 class LeaseLost(CatalogError):
@@ -196,10 +243,19 @@ class Catalog(Protocol):
         ...
 
     # --- a stage's work
-    def claim(self, video_id: str, stage: Stage, run_id: str, ttl: timedelta = LEASE_TTL) -> Video:
+    def claim(
+        self,
+        video_id: str,
+        stage: Stage,
+        run_id: str,
+        ttl: timedelta = LEASE_TTL,
+        *,
+        unless_answered: bool = False,
+    ) -> Video:
         """Take the lease and move the status to `processing`, both or neither. Again by the same run: fine.
 
-        Raises VideoNotFound, or WorkHeld while another live lease exists.
+        Raises VideoNotFound, WorkHeld while another live lease exists, and with `unless_answered`
+        AlreadyAnswered where `is_answered`.
         """
         ...
 
@@ -212,7 +268,11 @@ class Catalog(Protocol):
         ...
 
     def reserve_cropped_frames(self, video_id: str, run_id: str, region: CropRegion) -> CroppedFramesVersion:
-        """A new version, never used before, in status `processing`. Raises LeaseLost."""
+        """A new version, never used before, in status `processing`. Raises LeaseLost.
+
+        While a call of the stage is on record, the newest version instead, if it was reserved for this region
+        and never activated: that call is computing it.
+        """
         ...
 
     def finish_extents(
@@ -236,6 +296,21 @@ class Catalog(Protocol):
         """
         ...
 
+    def record_call(self, video_id: str, stage: Stage, run_id: str, call: ComputeCall) -> None:
+        """Put the call on record as this run's, over whichever stood there. Raises LeaseLost.
+
+        It stays there, whatever becomes of the run, until the stage is finished or `forget_call`.
+        """
+        ...
+
+    def find_call(self, video_id: str, stage: Stage, order: str) -> ComputeCall | None:
+        """What is on record of that order, whichever run recorded it."""
+        ...
+
+    def forget_call(self, video_id: str, stage: Stage, run_id: str, order: str) -> bool:
+        """Take the order off the record; False, and nothing changed, where another run has recorded it."""
+        ...
+
     def release(self, video_id: str, stage: Stage, run_id: str) -> bool:
         """Give the lease up, the status left alone (the run is dead, or ends early). False if it has none.
 
@@ -243,8 +318,8 @@ class Catalog(Protocol):
         """
         ...
 
-    def approve_layout(self, video_id: str) -> Video:
-        """Record a new approval: layout_approved_at becomes now."""
+    def approve_layout(self, video_id: str, *, again: bool = True) -> Video:
+        """Record a new approval: layout_approved_at becomes now. Without `again`, one that exists stays."""
         ...
 
     def request_captions(self, video_id: str) -> Video:

@@ -17,36 +17,34 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from captionacc_dagster.catalog.migrations import migrate, schema_version
+from captionacc_dagster.catalog.migrations.sqlite import migrate, schema_version
 from captionacc_dagster.catalog.protocol import (
     LEASE_TTL,
     CatalogError,
+    ComputeCall,
     CroppedFramesVersion,
-    LeaseLost,
     Stage,
     Video,
-    VideoNotFound,
-    WorkHeld,
+    is_answered,
+)
+from captionacc_dagster.catalog.rows import (
+    VERSION_FIELDS,
+    VIDEO_FIELDS,
+    already_answered,
+    lease_lost,
+    not_found,
+    storable,
+    to_version,
+    to_video,
+    work_held,
 )
 from gpu_ops.contract import GRID_HZ, CropInferResult, CropRegion, ExtractResult, VideoKeys, checked_id
 
 BUSY_TIMEOUT_S = 30.0
 PAGE_ROWS = 500
 
-_TIMES = frozenset(
-    {
-        "created_at",
-        "layout_requested_at",
-        "layout_approved_at",
-        "layout_approval_processed_at",
-        "captions_requested_at",
-        "captions_processed_at",
-        "deleted_at",
-    }
-)
-_VIDEO_FIELDS = tuple(field.name for field in dataclasses.fields(Video))
-_VIDEO = ", ".join(f"videos.{name}" for name in _VIDEO_FIELDS)
-_VERSION = ", ".join(field.name for field in dataclasses.fields(CroppedFramesVersion))
+_VIDEO = ", ".join(f"videos.{name}" for name in VIDEO_FIELDS)
+_VERSION = ", ".join(VERSION_FIELDS)
 
 _REQUESTED_AT = {
     Stage.LAYOUT: "layout_requested_at",
@@ -173,7 +171,8 @@ class SqliteCatalog:
                 "UPDATE videos SET deleted_at = coalesce(deleted_at, ?) WHERE id = ?", (_now(), video_id)
             )
             if changed.rowcount == 0:
-                raise _not_found(video_id)
+                raise not_found(video_id)
+            db.execute("DELETE FROM compute_calls WHERE video_id = ?", (video_id,))
             # Whoever is at work on it learns from its next heartbeat.
             db.execute(
                 "UPDATE video_database_state SET lock_type = NULL, lock_holder_user_id = NULL, "
@@ -255,13 +254,23 @@ class SqliteCatalog:
                 """,
                 (_text(now), _text(now - LEASE_TTL), limit),
             ).fetchall()
-        return [(_to_video(row), stages[row["database_name"]], row["lock_holder_run_id"]) for row in rows]
+        return [(to_video(row), stages[row["database_name"]], row["lock_holder_run_id"]) for row in rows]
 
     # --- a stage's work
 
-    def claim(self, video_id: str, stage: Stage, run_id: str, ttl: timedelta = LEASE_TTL) -> Video:
+    def claim(
+        self,
+        video_id: str,
+        stage: Stage,
+        run_id: str,
+        ttl: timedelta = LEASE_TTL,
+        *,
+        unless_answered: bool = False,
+    ) -> Video:
         with self._changing() as db:
             video = _video(db, video_id)
+            if unless_answered and is_answered(video, stage):
+                raise already_answered(video_id, stage)
             taken_up = {
                 Stage.LAYOUT: None,
                 Stage.EXTENTS: video.layout_approved_at,
@@ -285,7 +294,7 @@ class SqliteCatalog:
                 (_text(now + ttl), _text(now), video_id, stage.database, run_id),
             )
             if renewed.rowcount == 0:
-                raise _lease_lost(video_id, stage)
+                raise lease_lost(video_id, stage)
 
     def finish_layout(self, video_id: str, run_id: str, result: ExtractResult) -> None:
         with self._changing() as db:
@@ -313,7 +322,15 @@ class SqliteCatalog:
                 (video_id, Stage.EXTENTS.database, run_id),
             ).fetchone()
             if holds is None:
-                raise _lease_lost(video_id, Stage.EXTENTS)
+                raise lease_lost(video_id, Stage.EXTENTS)
+            under_way = _version_under_way(db, video_id, region)
+            if under_way is not None:
+                db.execute(
+                    "UPDATE cropped_frames_versions SET status = 'processing', run_id = ? "
+                    "WHERE video_id = ? AND version = ?",
+                    (run_id, video_id, under_way.version),
+                )
+                return dataclasses.replace(under_way, status="processing")
             # Whatever was reserved before, by a lost run or an earlier try of this one, is never finished.
             _give_up_reserved_versions(db, video_id)
             video = _video(db, video_id)
@@ -416,13 +433,48 @@ class SqliteCatalog:
             }[stage]
             db.execute(
                 f"UPDATE videos SET {status} = 'error', error_message = ?, failed_stage = ? WHERE id = ?",
-                (message, stage.value, video_id),
+                (storable(message), stage.value, video_id),
             )
             if processed and taken_up:
                 db.execute(f"UPDATE videos SET {processed} = ? WHERE id = ?", (taken_up, video_id))
             if stage is Stage.EXTENTS:
                 _give_up_reserved_versions(db, video_id)
             return True
+
+    def record_call(self, video_id: str, stage: Stage, run_id: str, call: ComputeCall) -> None:
+        with self._changing() as db:
+            recorded = db.execute(
+                f"""
+                INSERT INTO compute_calls
+                    (video_id, database_name, order_name, request_digest, call_id, run_id, recorded_at)
+                SELECT video_id, database_name, ?, ?, ?, ?, ? FROM video_database_state WHERE {_IS_HOLDER}
+                ON CONFLICT (video_id, database_name, order_name) DO UPDATE SET
+                    request_digest = excluded.request_digest, call_id = excluded.call_id,
+                    run_id = excluded.run_id, recorded_at = excluded.recorded_at
+                """,
+                (
+                    *(call.order, call.request_digest, call.call_id, run_id, _now()),
+                    *(video_id, stage.database, run_id),
+                ),
+            )
+            if recorded.rowcount == 0:
+                raise lease_lost(video_id, stage)
+
+    def find_call(self, video_id: str, stage: Stage, order: str) -> ComputeCall | None:
+        with self._reading() as db:
+            row = db.execute(
+                "SELECT request_digest, call_id FROM compute_calls "
+                "WHERE video_id = ? AND database_name = ? AND order_name = ?",
+                (video_id, stage.database, order),
+            ).fetchone()
+        return ComputeCall(order=order, **dict(row)) if row else None
+
+    def forget_call(self, video_id: str, stage: Stage, run_id: str, order: str) -> bool:
+        with self._changing() as db:
+            place = (video_id, stage.database, order)
+            where = "video_id = ? AND database_name = ? AND order_name = ?"
+            db.execute(f"DELETE FROM compute_calls WHERE {where} AND run_id = ?", (*place, run_id))
+            return db.execute(f"SELECT 1 FROM compute_calls WHERE {where}", place).fetchone() is None
 
     def release(self, video_id: str, stage: Stage, run_id: str) -> bool:
         with self._changing() as db:
@@ -443,9 +495,10 @@ class SqliteCatalog:
                     db.execute("UPDATE videos SET status = 'pending' WHERE id = ?", (video_id,))
             return released.rowcount > 0
 
-    def approve_layout(self, video_id: str) -> Video:
+    def approve_layout(self, video_id: str, *, again: bool = True) -> Video:
         with self._changing() as db:
-            _request(db, video_id, "layout_approved_at")
+            if again or _video(db, video_id).layout_approved_at is None:
+                _request(db, video_id, "layout_approved_at")
             return _video(db, video_id)
 
     def request_captions(self, video_id: str) -> Video:
@@ -475,7 +528,7 @@ class SqliteCatalog:
                 f"SELECT {_VERSION} FROM cropped_frames_versions WHERE video_id = ? ORDER BY version",
                 (video_id,),
             ).fetchall()
-        return [_to_version(row) for row in rows]
+        return [to_version(row) for row in rows]
 
     def describe(self) -> Mapping[str, Any]:
         with self._reading() as db:
@@ -492,7 +545,7 @@ class SqliteCatalog:
     def _videos(self, where: str, parameters: Sequence[object]) -> list[Video]:
         with self._reading() as db:
             rows = db.execute(f"SELECT {_VIDEO} FROM videos WHERE {where}", parameters).fetchall()
-        return [_to_video(row) for row in rows]
+        return [to_video(row) for row in rows]
 
     @contextmanager
     def _changing(self) -> Generator[sqlite3.Connection]:
@@ -604,12 +657,8 @@ def _take_lease(
         "WHERE video_id = ? AND database_name = ?",
         (video.id, stage.database),
     ).fetchone()
-    if holder["lock_type"] == "client":
-        raise WorkHeld(f"An annotator has the {stage.database} of {video.id} open.", holder_run_id=None)
-    raise WorkHeld(
-        f"Run {holder['lock_holder_run_id']} is at work on the {stage.value} of {video.id}.",
-        holder_run_id=holder["lock_holder_run_id"],
-    )
+    by_annotator = holder["lock_type"] == "client"
+    raise work_held(video.id, stage, None if by_annotator else holder["lock_holder_run_id"])
 
 
 def _end_work(db: sqlite3.Connection, video_id: str, stage: Stage, run_id: str, outcome: str) -> bool:
@@ -635,10 +684,13 @@ def _finish_work(db: sqlite3.Connection, video_id: str, stage: Stage, run_id: st
             "WHERE video_id = ? AND database_name = ?",
             (_now(), video_id, stage.database),
         )
+        db.execute(
+            "DELETE FROM compute_calls WHERE video_id = ? AND database_name = ?", (video_id, stage.database)
+        )
         return True
     if _last_outcome(db, video_id, stage, run_id) == "finished":
         return False
-    raise _lease_lost(video_id, stage)
+    raise lease_lost(video_id, stage)
 
 
 def _last_outcome(db: sqlite3.Connection, video_id: str, stage: Stage, run_id: str) -> str | None:
@@ -657,6 +709,24 @@ def _forget_failure(db: sqlite3.Connection, video_id: str, stages: Sequence[Stag
         f"WHERE id = ? AND failed_stage IN ({places})",
         (video_id, *(stage.value for stage in stages)),
     )
+
+
+def _version_under_way(
+    db: sqlite3.Connection, video_id: str, region: CropRegion
+) -> CroppedFramesVersion | None:
+    """The newest version, if it is for that region, was never activated and a call may be computing it."""
+    row = db.execute(
+        f"""
+        SELECT {_VERSION} FROM cropped_frames_versions
+        WHERE video_id = :video_id AND status IN ('processing', 'failed')
+            AND version = (SELECT max(version) FROM cropped_frames_versions WHERE video_id = :video_id)
+            AND EXISTS (SELECT 1 FROM compute_calls
+                        WHERE video_id = :video_id AND database_name = :database)
+        """,
+        {"video_id": video_id, "database": Stage.EXTENTS.database},
+    ).fetchone()
+    version = to_version(row) if row else None
+    return version if version and version.crop_region == region else None
 
 
 def _give_up_reserved_versions(db: sqlite3.Connection, video_id: str) -> None:
@@ -679,34 +749,8 @@ def _video(db: sqlite3.Connection, video_id: str) -> Video:
         f"SELECT {_VIDEO} FROM videos WHERE id = ? AND deleted_at IS NULL", (video_id,)
     ).fetchone()
     if row is None:
-        raise _not_found(video_id)
-    return _to_video(row)
-
-
-def _to_video(row: sqlite3.Row) -> Video:
-    # The columns of _VIDEO come first; a query may have others after them.
-    values: dict[str, Any] = dict(zip(_VIDEO_FIELDS, row, strict=False))
-    for name in _TIMES:
-        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-    values["label_counts"] = json.loads(values["label_counts"]) if values["label_counts"] else None
-    return Video(**values)
-
-
-def _to_version(row: sqlite3.Row) -> CroppedFramesVersion:
-    values: dict[str, Any] = dict(row)
-    values["crop_region"] = CropRegion(**json.loads(values["crop_region"]))
-    return CroppedFramesVersion(**values)
-
-
-def _not_found(video_id: str) -> VideoNotFound:
-    return VideoNotFound(f"There is no video {video_id}. `captionacc status` lists those there are.")
-
-
-def _lease_lost(video_id: str, stage: Stage) -> LeaseLost:
-    return LeaseLost(
-        f"This run no longer holds the {stage.database} of {video_id}: another run or an annotator took it, "
-        "or the video was deleted."
-    )
+        raise not_found(video_id)
+    return to_video(row)
 
 
 def _now() -> str:

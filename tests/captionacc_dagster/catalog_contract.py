@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import uuid
@@ -14,8 +15,10 @@ from typing import TypeVar
 import pytest
 
 from captionacc_dagster.catalog.protocol import (
+    AlreadyAnswered,
     Catalog,
     CatalogError,
+    ComputeCall,
     LeaseLost,
     Stage,
     Video,
@@ -28,6 +31,8 @@ from gpu_ops.contract import CropInferResult, CropRegion, ExtractResult, VideoKe
 TENANT = "00000000-0000-0000-0000-0000000000aa"
 OTHER_TENANT = "00000000-0000-0000-0000-0000000000bb"
 REGION = CropRegion(0.1, 0.8, 0.9, 0.95)
+OTHER_REGION = CropRegion(0.1, 0.7, 0.9, 0.85)
+CALL = ComputeCall(order="crop", request_digest="d" * 64, call_id="fc-1")
 SHORT = timedelta(milliseconds=20)
 AT_ONCE = timedelta(0)
 T = TypeVar("T")
@@ -348,6 +353,12 @@ class CatalogContract(ABC):
         assert len(set(requests)) == 20
         assert approvals == sorted(approvals, key=lambda at: at or datetime.min)
 
+    def test_an_approval_that_is_not_wanted_again_leaves_the_one_before(self, catalog: Catalog) -> None:
+        video = with_layout(catalog, approved=False)
+        first = catalog.approve_layout(video.id, again=False)
+        assert first.layout_approved_at is not None
+        assert catalog.approve_layout(video.id, again=False) == first
+
     def test_stuck_are_the_old_ones_that_have_not_begun(self, catalog: Catalog) -> None:
         uploading, pending = add(catalog, status="uploading"), add(catalog)
         working, done = add(catalog), with_layout(catalog)
@@ -369,6 +380,29 @@ class CatalogContract(ABC):
             catalog.claim(video.id, stage, "other")
         assert refused.value.holder_run_id == "mine"
         assert catalog.claim(video.id, stage, "mine") == catalog.video(video.id)
+
+    @pytest.mark.parametrize("stage", list(Stage))
+    def test_what_another_run_has_made_is_claimed_only_by_who_wants_it_made_again(
+        self, catalog: Catalog, stage: Stage
+    ) -> None:
+        video = prepared_for(stage, catalog)
+        claimed = catalog.claim(video.id, stage, "first", unless_answered=True)
+        with pytest.raises(WorkHeld):
+            catalog.claim(video.id, stage, "second", unless_answered=True)
+        finish(catalog, claimed, stage, "first")
+        done = catalog.video(video.id)
+        with pytest.raises(AlreadyAnswered):
+            catalog.claim(video.id, stage, "second", unless_answered=True)
+        assert catalog.video(video.id) == done
+        catalog.claim(video.id, stage, "operator")
+
+    @pytest.mark.parametrize("stage", list(Stage))
+    def test_a_failure_answers_nobody(self, catalog: Catalog, stage: Stage) -> None:
+        video = prepared_for(stage, catalog)
+        finish(catalog, catalog.claim(video.id, stage, "first"), stage, "first")
+        catalog.claim(video.id, stage, "again")
+        catalog.fail(video.id, stage, "again", "It crashed.")
+        catalog.claim(video.id, stage, "third", unless_answered=True)
 
     def test_stages_of_one_video_are_claimed_apart(self, catalog: Catalog) -> None:
         video = with_extents(catalog)
@@ -491,6 +525,15 @@ class CatalogContract(ABC):
         else:
             finish(catalog, claimed, stage, "run")
         assert waiting(catalog, stage) == [video.id]
+
+    def test_a_failure_is_recorded_whatever_characters_its_message_has(self, catalog: Catalog) -> None:
+        video = add(catalog)
+        catalog.claim(video.id, Stage.LAYOUT, "run")
+        assert catalog.fail(video.id, Stage.LAYOUT, "run", "It said '\0', \ud83d and 映画 %s \\.")
+        message = catalog.video(video.id).error_message
+        assert message is not None
+        assert message.startswith("It said '")
+        assert message.endswith(" and 映画 %s \\.")
 
     def test_a_failure_of_captions_leaves_the_video_active(self, catalog: Catalog) -> None:
         video = with_extents(catalog)
@@ -640,6 +683,104 @@ class CatalogContract(ABC):
             catalog.finish_extents(video.id, "run", cropped(video, 1), approved_at=None)
         assert catalog.video(video.id) == before
         catalog.finish_extents(video.id, "run", cropped(video, 2), approved_at=None)
+
+    # --- calls on record
+
+    @pytest.mark.parametrize("end", ["release", "fail", "nothing"])
+    @pytest.mark.parametrize("stage", list(Stage))
+    def test_a_call_stays_on_record_for_whoever_goes_on_with_the_work(
+        self, catalog: Catalog, stage: Stage, end: str
+    ) -> None:
+        video = prepared_for(stage, catalog)
+        catalog.claim(video.id, stage, "dead", ttl=SHORT)
+        catalog.record_call(video.id, stage, "dead", CALL)
+        if end == "release":
+            catalog.release(video.id, stage, "dead")
+        elif end == "fail":
+            catalog.fail(video.id, stage, "dead", "It was killed.")
+        else:
+            time.sleep(2 * SHORT.total_seconds())
+        catalog.claim(video.id, stage, "next")
+        assert self.reopened(catalog).find_call(video.id, stage, CALL.order) == CALL
+        assert catalog.find_call(video.id, stage, "another order") is None
+
+    def test_a_later_order_of_the_same_name_supersedes_the_earlier(self, catalog: Catalog) -> None:
+        video = with_layout(catalog)
+        catalog.claim(video.id, Stage.EXTENTS, "run")
+        later = dataclasses.replace(CALL, request_digest="e" * 64, call_id="fc-2")
+        for call in (CALL, later, later):
+            catalog.record_call(video.id, Stage.EXTENTS, "run", call)
+        assert catalog.find_call(video.id, Stage.EXTENTS, CALL.order) == later
+
+    def test_only_the_holder_puts_a_call_on_record(self, catalog: Catalog) -> None:
+        video = with_layout(catalog)
+        catalog.claim(video.id, Stage.EXTENTS, "run")
+        with pytest.raises(LeaseLost):
+            catalog.record_call(video.id, Stage.EXTENTS, "another", CALL)
+        self.annotator_opens(catalog, video, Stage.EXTENTS.database)
+        with pytest.raises(LeaseLost):
+            catalog.record_call(video.id, Stage.EXTENTS, "run", CALL)
+        assert catalog.find_call(video.id, Stage.EXTENTS, CALL.order) is None
+
+    def test_only_the_run_that_has_the_call_takes_it_off_the_record(self, catalog: Catalog) -> None:
+        video = with_layout(catalog)
+        catalog.claim(video.id, Stage.EXTENTS, "lost", ttl=SHORT)
+        catalog.record_call(video.id, Stage.EXTENTS, "lost", CALL)
+        time.sleep(2 * SHORT.total_seconds())
+        catalog.claim(video.id, Stage.EXTENTS, "next")
+        catalog.record_call(video.id, Stage.EXTENTS, "next", CALL)
+        assert not catalog.forget_call(video.id, Stage.EXTENTS, "lost", CALL.order)
+        assert catalog.find_call(video.id, Stage.EXTENTS, CALL.order) == CALL
+        assert catalog.forget_call(video.id, Stage.EXTENTS, "next", CALL.order)
+        assert catalog.forget_call(video.id, Stage.EXTENTS, "next", CALL.order), "again, its reply was lost"
+        assert catalog.find_call(video.id, Stage.EXTENTS, CALL.order) is None
+
+    @pytest.mark.parametrize("stage", list(Stage))
+    def test_a_finished_stage_has_no_calls_on_record(self, catalog: Catalog, stage: Stage) -> None:
+        video = prepared_for(stage, catalog)
+        other = prepared_for(stage, catalog)
+        for each in (video, other):
+            catalog.claim(each.id, stage, "run")
+            catalog.record_call(each.id, stage, "run", CALL)
+        finish(catalog, video, stage, "run")
+        assert catalog.find_call(video.id, stage, CALL.order) is None
+        assert catalog.find_call(other.id, stage, CALL.order) == CALL
+
+    def test_a_deleted_video_has_no_calls_on_record(self, catalog: Catalog) -> None:
+        video = with_layout(catalog)
+        catalog.claim(video.id, Stage.EXTENTS, "run")
+        catalog.record_call(video.id, Stage.EXTENTS, "run", CALL)
+        catalog.delete_video(video.id)
+        assert catalog.find_call(video.id, Stage.EXTENTS, CALL.order) is None
+
+    @pytest.mark.parametrize("end", ["release", "fail"])
+    def test_the_version_that_a_call_on_record_computes_goes_over_to_the_next_run(
+        self, catalog: Catalog, end: str
+    ) -> None:
+        video = with_extents(catalog)
+        catalog.claim(video.id, Stage.EXTENTS, "dead")
+        reserved = catalog.reserve_cropped_frames(video.id, "dead", REGION)
+        catalog.record_call(video.id, Stage.EXTENTS, "dead", CALL)
+        if end == "release":
+            catalog.release(video.id, Stage.EXTENTS, "dead")
+        else:
+            catalog.fail(video.id, Stage.EXTENTS, "dead", "It was killed.")
+        catalog.claim(video.id, Stage.EXTENTS, "next")
+        assert catalog.reserve_cropped_frames(video.id, "next", REGION) == reserved
+        catalog.finish_extents(video.id, "next", cropped(video, reserved.version), approved_at=None)
+        versions = catalog.cropped_frames_versions(video.id)
+        assert [(each.version, each.status) for each in versions] == [(1, "archived"), (2, "active")]
+
+    def test_another_region_gets_a_version_of_its_own_also_while_a_call_is_on_record(
+        self, catalog: Catalog
+    ) -> None:
+        video = with_layout(catalog)
+        catalog.claim(video.id, Stage.EXTENTS, "run")
+        catalog.reserve_cropped_frames(video.id, "run", REGION)
+        catalog.record_call(video.id, Stage.EXTENTS, "run", CALL)
+        assert catalog.reserve_cropped_frames(video.id, "run", OTHER_REGION).version == 2
+        states = [each.status for each in catalog.cropped_frames_versions(video.id)]
+        assert states == ["failed", "processing"]
 
     # --- races
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from captionacc_dagster.catalog.migrations import sqlite_steps
+from captionacc_dagster.catalog.migrations import Step, steps
 from captionacc_dagster.catalog.protocol import Catalog, CatalogError, Stage, Video, WorkHeld
 from captionacc_dagster.catalog.sqlite import SqliteCatalog
 from tests.captionacc_dagster.catalog_contract import (
@@ -132,7 +132,7 @@ def test_many_processes_may_create_the_catalog_at_once(path: Path) -> None:
     processes = [FORK.Process(target=_create, args=(path, begin, answers)) for _ in range(8)]
     for process in processes:
         process.start()
-    newest = sqlite_steps()[-1][0]
+    newest = steps("sqlite")[-1].number
     assert [answers.get(timeout=60) for _ in processes] == [newest] * 8
     for process in processes:
         process.join()
@@ -253,13 +253,14 @@ def test_a_migration_that_breaks_leaves_the_schema_as_it_was(
 ) -> None:
     catalog = SqliteCatalog(path)
     video = add(catalog)
-    broken = [*sqlite_steps(), (2, "0002_broken.sql", "CREATE TABLE half (id);\nNONSENSE;\n")]
+    newest = steps("sqlite")[-1].number
+    broken = [*steps("sqlite"), Step(newest + 1, "9999_broken.sql", "CREATE TABLE half (id);\nNONSENSE;\n")]
     with monkeypatch.context() as patch:
-        patch.setattr("captionacc_dagster.catalog.migrations.sqlite_steps", lambda: broken)
+        patch.setattr("captionacc_dagster.catalog.migrations.sqlite.steps", lambda _: broken)
         with pytest.raises(CatalogError):
             SqliteCatalog(path)
     assert SqliteCatalog(path).video(video.id) == video
-    assert SqliteCatalog(path).describe()["schema_version"] == 1
+    assert SqliteCatalog(path).describe()["schema_version"] == newest
 
 
 def test_a_file_that_is_no_catalog_is_refused_in_a_sentence(path: Path) -> None:
