@@ -1,29 +1,22 @@
 """Compute as the asset graph sees it: the contract's functions, wherever they run.
 
-`LocalCompute` runs each call in a process of its own on this machine. Progress and log lines arrive in the
-run while it works; a time limit, a cancelled run or a lost lease kills the process with its children; a
-crash becomes a WorkerCrashed that says what happened.
+`LocalCompute` and `ModalCompute` differ in nothing a caller can see: same types, same errors, same progress
+in the run's log.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 
+from captionacc_dagster.catalog.lease import HeldWork
 from captionacc_dagster.catalog.protocol import Stage
 from captionacc_dagster.progress import ProgressListener
-from captionacc_dagster.resources.slots import compute_slot
 from captionacc_dagster.settings import Settings
 from gpu_ops.contract import (
     FAILURES,
@@ -34,10 +27,10 @@ from gpu_ops.contract import (
     CropInferResult,
     ExtractRequest,
     ExtractResult,
-    TimeLimitExceeded,
+    TrainingDataRequest,
+    TrainingDataResult,
     VerifyRequest,
     VerifyResult,
-    WorkerCrashed,
     from_json,
     to_json,
 )
@@ -45,10 +38,18 @@ from gpu_ops.contract import (
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 Answer = TypeVar("Answer")
 
-POLL_SECONDS = 0.1
 LOG_EVERY_SECONDS = 10
-STDERR_TAIL_BYTES = 2000
-WAITING = "Waiting: this machine is busy with other videos."
+STOPPED = "Stopped: this run no longer holds the work on this video."
+
+
+# By whose stage's time limit each function has to end.
+_STAGES: Mapping[str, Stage] = {
+    "extract_frames_and_ocr": Stage.LAYOUT,
+    "crop_and_infer_caption_frame_extents": Stage.EXTENTS,
+    "generate_caption_ocr": Stage.CAPTIONS,
+    "verify_cropped_frames": Stage.EXTENTS,
+    "export_training_data": Stage.EXTENTS,
+}
 
 
 class WorkStopped(ComputeError):
@@ -57,139 +58,97 @@ class WorkStopped(ComputeError):
     permanent = True
 
 
-class Compute(Protocol):
-    """The compute functions. Each raises contract.ComputeError; `stop`, set by another thread, ends it."""
+class ComputeRefused(ComputeError):
+    """Compute cannot be used as it is set up: not deployed, not authorised."""
 
-    def extract_frames_and_ocr(
-        self, context: Context, request: ExtractRequest, stop: threading.Event
-    ) -> ExtractResult: ...
-
-    def crop_and_infer_caption_frame_extents(
-        self, context: Context, request: CropInferRequest, stop: threading.Event
-    ) -> CropInferResult: ...
-
-    def generate_caption_ocr(
-        self, context: Context, request: CaptionOcrRequest, stop: threading.Event
-    ) -> CaptionOcrBatch: ...
-
-    def verify_cropped_frames(
-        self, context: Context, request: VerifyRequest, stop: threading.Event
-    ) -> VerifyResult: ...
+    permanent = True
 
 
 @dataclass(frozen=True)
-class LocalCompute:
-    """The compute functions in a local process. `listener` also hears progress: a terminal, say."""
+class Order(Generic[Answer]):
+    """One call of a compute function. `part` tells it from others of the same work that call the same."""
 
-    settings: Settings
-    listener: ProgressListener | None = None
-    command: Sequence[str] = (sys.executable, "-m", "gpu_ops.worker")
+    function: str
+    request: Any
+    answer: type[Answer]
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.function} {self.part}".strip()
+
+    @property
+    def stage(self) -> Stage:
+        """The stage by whose time limit the call has to end."""
+        return _STAGES[self.function]
+
+    def data(self, settings: Settings) -> dict[str, Any]:
+        """What `gpu_ops.orders.carry_out` needs, but for the number of threads."""
+        return {
+            "function": self.function,
+            "request": to_json(self.request),
+            "store_url": settings.store_url,
+            "ocr_engine": settings.ocr_engine_in_force,
+        }
+
+
+class Compute(ABC):
+    """The compute functions. Each raises contract.ComputeError, and ends as soon as `held` is lost."""
 
     def extract_frames_and_ocr(
-        self, context: Context, request: ExtractRequest, stop: threading.Event
+        self, context: Context, request: ExtractRequest, held: HeldWork
     ) -> ExtractResult:
-        limit = self.settings.time_limit_s(Stage.LAYOUT)
-        return self._call(context, "extract_frames_and_ocr", request, ExtractResult, limit, stop)
+        return self._carry_out(context, Order("extract_frames_and_ocr", request, ExtractResult), held)
 
     def crop_and_infer_caption_frame_extents(
-        self, context: Context, request: CropInferRequest, stop: threading.Event
+        self, context: Context, request: CropInferRequest, held: HeldWork
     ) -> CropInferResult:
-        limit = self.settings.time_limit_s(Stage.EXTENTS)
-        return self._call(
-            context, "crop_and_infer_caption_frame_extents", request, CropInferResult, limit, stop
-        )
+        order = Order("crop_and_infer_caption_frame_extents", request, CropInferResult)
+        return self._carry_out(context, order, held)
 
     def generate_caption_ocr(
-        self, context: Context, request: CaptionOcrRequest, stop: threading.Event
+        self, context: Context, request: CaptionOcrRequest, held: HeldWork
     ) -> CaptionOcrBatch:
-        limit = self.settings.time_limit_s(Stage.CAPTIONS)
-        return self._call(context, "generate_caption_ocr", request, CaptionOcrBatch, limit, stop)
+        part = f"from {request.captions[0].start_frame}"
+        return self._carry_out(context, Order("generate_caption_ocr", request, CaptionOcrBatch, part), held)
 
-    def verify_cropped_frames(
-        self, context: Context, request: VerifyRequest, stop: threading.Event
-    ) -> VerifyResult:
-        limit = self.settings.time_limit_s(Stage.EXTENTS)
-        return self._call(context, "verify_cropped_frames", request, VerifyResult, limit, stop)
+    def verify_cropped_frames(self, context: Context, request: VerifyRequest) -> VerifyResult:
+        return self._carry_out(context, Order("verify_cropped_frames", request, VerifyResult), None)
 
-    def _call(
-        self,
-        context: Context,
-        function: str,
-        request: Any,
-        answer: type[Answer],
-        limit_seconds: float,
-        stop: threading.Event,
-    ) -> Answer:
-        order = {
-            "function": function,
-            "request": to_json(request),
-            "store_url": self.settings.store_url,
-            "threads": self.settings.threads,
-        }
-        op_context = (
-            context if isinstance(context, dg.AssetExecutionContext) else context.op_execution_context
-        )
-        slots, count = self.settings.home / "compute-slots", self.settings.compute_slots
+    def export_training_data(self, context: Context, request: TrainingDataRequest) -> TrainingDataResult:
+        return self._carry_out(context, Order("export_training_data", request, TrainingDataResult), None)
 
-        def waiting() -> None:
-            context.log.info(WAITING)
-            if self.listener is not None:
-                self.listener.note(WAITING)
-
-        free = compute_slot(slots, count, stop, waiting)
-        with free, tempfile.TemporaryFile() as errors:
-            with dg.open_pipes_session(
-                op_context,
-                dg.PipesTempFileContextInjector(),
-                dg.PipesTempFileMessageReader(),
-                extras=order,
-            ) as session:
-                process = subprocess.Popen(
-                    self.command,
-                    env={**os.environ, **session.get_bootstrap_env_vars()},
-                    stdin=subprocess.PIPE,  # never written to: its end tells the worker that we are gone
-                    stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else subprocess.DEVNULL,
-                    stderr=errors,
-                    start_new_session=True,
-                )
-                messages = _Messages(context, self.listener)
-                try:
-                    deadline = time.monotonic() + limit_seconds
-                    while process.poll() is None:
-                        messages.pass_on(session.get_custom_messages())
-                        if stop.is_set():
-                            raise WorkStopped("Stopped: this run no longer holds the work on this video.")
-                        if time.monotonic() > deadline:
-                            raise TimeLimitExceeded(
-                                f"{function} was stopped at its time limit of {limit_seconds:.0f} seconds. "
-                                "Raise CAPTIONACC_LAYOUT_TIME_LIMIT_S (or …_EXTENTS_…, …_CAPTIONS_…)."
-                            )
-                        time.sleep(POLL_SECONDS)
-                finally:
-                    _kill_group(process)
-                    _show(errors)
-            messages.pass_on(session.get_custom_messages())
-            return messages.result(answer, process.returncode, errors)
+    @abstractmethod
+    def _carry_out(self, context: Context, order: Order[Answer], held: HeldWork | None) -> Answer:
+        """The answer to the order, which is part of the work `held`, or of none that anybody holds."""
 
 
-class _Messages:
-    """What the worker said, passed on as it comes; its last word is the answer or the failure."""
+class Reports:
+    """What a computation says while it works, passed on: progress to the listener and now and then to the
+    run's log, log lines as they are.
+    """
 
     def __init__(self, context: Context, listener: ProgressListener | None) -> None:
         self._context = context
         self._listener = listener
-        self._seen = 0
-        self._last_word: Mapping[str, Any] = {}
         self._logged: dict[str, float] = {}
 
-    def pass_on(self, messages: Any) -> None:
-        fresh = list(messages)[self._seen :]
-        self._seen += len(fresh)
-        for message in fresh:
-            if "progress" in message:
-                self._progress(**message["progress"])
-            else:
-                self._last_word = message
+    def pass_on(self, report: Mapping[str, Any]) -> None:
+        """One message of `gpu_ops.orders.carry_out`."""
+        if "progress" in report:
+            self._progress(**report["progress"])
+        elif "log" in report:
+            self._context.log.error(report["log"])
+
+    def log(self, line: str) -> None:
+        """A line for the run's log."""
+        self._context.log.info(line)
+
+    def note(self, message: str) -> None:
+        """A sentence for the run's log and for the listener."""
+        self._context.log.info(message)
+        if self._listener is not None:
+            self._listener.note(message)
 
     def _progress(self, step: str, done: float, total: float) -> None:
         if self._listener is not None:
@@ -200,51 +159,16 @@ class _Messages:
             self._logged[step] = now
             self._context.log.info(f"{step}: {100 * done / total if total else 100:.0f} %")
 
-    def result(self, answer: type[Answer], exit_code: int, errors: IO[bytes]) -> Answer:
-        if "answer" in self._last_word:
-            return from_json(answer, self._last_word["answer"])
-        if "failure" in self._last_word:
-            failure = self._last_word["failure"]
-            raise FAILURES[failure["kind"]](failure["message"])
-        raise WorkerCrashed(_describe_crash(exit_code, errors))
 
-
-def _describe_crash(exit_code: int, errors: IO[bytes]) -> str:
-    if exit_code == -signal.SIGKILL:
-        cause = "was killed from outside, most likely because the machine ran out of memory"
-    elif exit_code < 0:
-        cause = f"crashed with {signal.Signals(-exit_code).name} in native code"
-    else:
-        cause = f"ended with exit code {exit_code} before it answered"
-    tail = _tail(errors).strip().splitlines()
-    return f"The computing process {cause}." + (f" Its last words: {tail[-1]}" if tail else "")
-
-
-def _tail(errors: IO[bytes]) -> str:
-    errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, errors.tell() - STDERR_TAIL_BYTES))
-    return errors.read().decode(errors="replace")
-
-
-def _show(errors: IO[bytes]) -> None:
-    """Pass the worker's standard error on, so that the run's compute log has it."""
-    errors.seek(0)
-    text = errors.read().decode(errors="replace")
-    if text:
-        sys.stderr.write(text)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _has_fileno(stream: Any) -> bool:
+def answer_of(kind: type[Answer], outcome: Mapping[str, Any]) -> Answer:
+    """The answer in what `gpu_ops.orders.carry_out` returned. Raises the failure that it holds instead."""
+    if "failure" in outcome:
+        failure = outcome["failure"]
+        raise FAILURES.get(failure["kind"], ComputeError)(failure["message"])
     try:
-        stream.fileno()
-    except (AttributeError, OSError, ValueError):
-        return False
-    return True
+        return from_json(kind, outcome["answer"], ignore_unknown=True)
+    except TypeError as error:
+        raise ComputeError(
+            f"The computing side is of another version than this one ({error}). "
+            "`make deploy-compute` brings it up to date."
+        ) from error

@@ -11,22 +11,24 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from captionacc_dagster.resources.compute import LocalCompute, WorkStopped
+from captionacc_dagster.catalog.lease import HeldWork
+from captionacc_dagster.catalog.protocol import Catalog, Stage
+from captionacc_dagster.resources.compute import WorkStopped
+from captionacc_dagster.resources.local_compute import LocalCompute
 from captionacc_dagster.settings import Settings
 from gpu_ops.contract import (
     BadVideo,
+    CaptionOcrBatch,
+    CaptionOcrRequest,
     ComputeError,
+    FrameRange,
     TimeLimitExceeded,
-    VerifyRequest,
-    VerifyResult,
     WorkerCrashed,
 )
+from tests.captionacc_dagster.builders import AddVideo
 
-REQUEST = VerifyRequest(
-    tenant_id="00000000-0000-0000-0000-000000000001",
-    video_id="00000000-0000-0000-0000-000000000002",
-    version=1,
-)
+REQUEST = CaptionOcrRequest(chunks_prefix="some/prefix", captions=(FrameRange(start_frame=0, end_frame=9),))
+ANSWER = {"captions": [], "ocr_engine": "fake", "processing_duration_seconds": 1.0}
 PREAMBLE = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
@@ -54,7 +56,9 @@ class Listener:
 
 
 @pytest.fixture
-def call(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Any]:
+def call(
+    tmp_path: Path, instance: dg.DagsterInstance, catalog: Catalog, add_video: AddVideo
+) -> Callable[..., Any]:
     """Runs one compute call inside a real run, the worker being the given script; answers result or error."""
 
     def run(
@@ -62,14 +66,15 @@ def call(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Any]:
     ) -> Any:
         worker = tmp_path / "worker.py"
         worker.write_text(PREAMBLE + script)
-        settings = Settings(home=tmp_path / "home", extents_time_limit_s=limit)
+        settings = Settings(home=tmp_path / "home", captions_time_limit_s=limit)
         compute = LocalCompute(settings, listener, (sys.executable, str(worker)))
+        held = HeldWork(catalog, add_video(), Stage.CAPTIONS, "run", stop or threading.Event())
         answers: list[Any] = []
 
         @dg.asset
         def ordered(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
             try:
-                answers.append(compute.verify_cropped_frames(context, REQUEST, stop or threading.Event()))
+                answers.append(compute.generate_caption_ocr(context, REQUEST, held))
             except ComputeError as error:
                 answers.append(error)
             return dg.MaterializeResult()
@@ -83,13 +88,13 @@ def call(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Any]:
 def test_an_answer_arrives_with_the_progress_on_the_way(call: Callable[..., Any]) -> None:
     listener = Listener()
     answer = call(
-        """
-    for done in (1, 2): say(progress={"step": "verify", "done": done, "total": 2})
-    say(answer={"frame_count": 7, "chunk_count": 3, "problems": ["frame 4 is missing"]})
+        f"""
+    for done in (1, 2): say(progress={{"step": "verify", "done": done, "total": 2}})
+    say(answer={ANSWER})
 """,
         listener=listener,
     )
-    assert answer == VerifyResult(frame_count=7, chunk_count=3, problems=("frame 4 is missing",))
+    assert answer == CaptionOcrBatch(captions=(), ocr_engine="fake", processing_duration_seconds=1.0)
     assert listener.heard == [("verify", 1, 2), ("verify", 2, 2)]
 
 
@@ -105,11 +110,11 @@ def test_progress_is_heard_while_the_work_goes_on(call: Callable[..., Any], tmp_
         f"""
     say(progress={{"step": "verify", "done": 1, "total": 2}})
     while not Path({str(heard)!r}).exists(): time.sleep(0.05)
-    say(answer={{"frame_count": 1, "chunk_count": 1, "problems": []}})
+    say(answer={ANSWER})
 """,
         listener=Answering(),
     )
-    assert isinstance(answer, VerifyResult)
+    assert isinstance(answer, CaptionOcrBatch)
 
 
 def test_a_failure_keeps_its_kind_and_its_sentence(call: Callable[..., Any]) -> None:
