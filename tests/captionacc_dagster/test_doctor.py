@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from captionacc_dagster import doctor
 from captionacc_dagster.catalog import open_catalog
-from captionacc_dagster.doctor import Finding, examine, is_ready
+from captionacc_dagster.doctor import Finding, examine, is_ready, machine
 from captionacc_dagster.instance import open_instance
 from captionacc_dagster.settings import Settings, open_store
 
@@ -50,7 +49,7 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(
     def without_av(name: str, package: str | None = None) -> Any:
         return None if name == "av" else importlib.util.find_spec(name, package)
 
-    monkeypatch.setattr(doctor, "find_spec", without_av)
+    monkeypatch.setattr(machine, "find_spec", without_av)
     found = finding(settings, "local compute")
     assert (found.state, found.detail) == ("missing", "not installed: av")
     assert "pip install" in found.remedy
@@ -59,7 +58,7 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(
 
 def test_two_packages_with_a_cv2_are_too_many(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     both = {"cv2": ["opencv-python", "opencv-python-headless"]}
-    monkeypatch.setattr(doctor.metadata, "packages_distributions", lambda: both)
+    monkeypatch.setattr(machine.metadata, "packages_distributions", lambda: both)
     found = finding(settings, "OpenCV")
     assert found.state == "missing"
     assert found.remedy.startswith("pip uninstall -y opencv-python opencv-python-headless")

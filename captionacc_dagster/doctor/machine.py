@@ -1,4 +1,4 @@
-"""What an installation needs, whether it is there, and what to do where it is not. Changes nothing."""
+"""This machine: what is installed, what lies in CAPTIONACC_HOME, and Dagster's instance."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from captionacc_dagster.catalog import open_catalog
 from captionacc_dagster.catalog.protocol import CatalogError
+from captionacc_dagster.doctor.finding import Finding
 from captionacc_dagster.settings import Settings, SettingsError, open_store
-
-State = Literal["ok", "note", "missing"]
 
 # What computing on this machine imports.
 COMPUTE_MODULES = ("av", "cv2", "numpy", "onnxruntime", "PIL", "rapidocr")
@@ -29,125 +26,108 @@ NO_SPACE_BYTES = 500 << 20
 HEARTBEAT_TOLERANCE_S = 90.0
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. `missing` keeps CaptionAcc from working, a `note` does not."""
-
-    what: str
-    state: State
-    detail: str
-    remedy: str = ""
+def python(settings: Settings) -> Iterator[Finding]:
+    yield Finding("Python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Look at everything once. Takes about two seconds where there is a Dagster instance."""
-    return [
-        _python(),
-        _profile(settings),
-        _compute(),
-        _cv2(),
-        _pair_model(),
-        _store(settings),
-        _catalog(settings),
-        _space(settings),
-        *_dagster(settings),
-    ]
-
-
-def is_ready(findings: list[Finding]) -> bool:
-    """Whether nothing that is needed is missing."""
-    return all(finding.state != "missing" for finding in findings)
-
-
-def _python() -> Finding:
-    return Finding("Python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
-
-
-def _profile(settings: Settings) -> Finding:
+def profile(settings: Settings) -> Iterator[Finding]:
     try:
-        settings.refuse_cloud()
+        settings.require_complete()
     except SettingsError as error:
-        return Finding("profile", "missing", "cloud", str(error))
-    return Finding("profile", "ok", f"local, everything below {settings.home}")
+        yield Finding("profile", "missing", settings.profile, str(error))
+        return
+    where = f"everything below {settings.home}" if settings.profile == "local" else settings.store_place
+    yield Finding("profile", "ok", f"{settings.profile}, {where}")
 
 
-def _compute() -> Finding:
+def compute(settings: Settings) -> Iterator[Finding]:
     absent = [name for name in COMPUTE_MODULES if find_spec(name) is None]
     if absent:
-        return Finding("local compute", "missing", f"not installed: {', '.join(absent)}", INSTALL)
-    return Finding("local compute", "ok", f"{', '.join(COMPUTE_MODULES)} are installed")
+        yield Finding("local compute", "missing", f"not installed: {', '.join(absent)}", INSTALL)
+    else:
+        yield Finding("local compute", "ok", f"{', '.join(COMPUTE_MODULES)} are installed")
 
 
-def _cv2() -> Finding:
+def cv2(settings: Settings) -> Iterator[Finding]:
     builds = sorted(set(metadata.packages_distributions().get("cv2", [])))
-    if len(builds) > 1:
-        return Finding(
+    if not builds:
+        yield Finding("OpenCV", "missing", "no cv2", INSTALL)
+    elif len(builds) > 1:
+        yield Finding(
             "OpenCV",
             "missing",
             f"several packages overwrite each other's cv2: {', '.join(builds)}",
             f"pip uninstall -y {' '.join(builds)} && {INSTALL}",
         )
-    if builds and "headless" not in builds[0]:
-        return Finding("OpenCV", "note", builds[0], "It needs libGL; opencv-python-headless does not.")
-    return Finding("OpenCV", "ok", builds[0]) if builds else Finding("OpenCV", "missing", "no cv2", INSTALL)
+    elif "headless" not in builds[0]:
+        yield Finding("OpenCV", "note", builds[0], "It needs libGL; opencv-python-headless does not.")
+    else:
+        yield Finding("OpenCV", "ok", builds[0])
 
 
-def _pair_model() -> Finding:
+def pair_model(settings: Settings) -> Iterator[Finding]:
     spec = find_spec("gpu_ops.extents")
     folders = spec.submodule_search_locations if spec else None
     weights = {file.parent.name for folder in folders or () for file in Path(folder).rglob("*.onnx")}
-    if not weights:
-        return Finding("pair model", "missing", "no weights in gpu_ops/extents", "Install the package again.")
-    return Finding("pair model", "ok", ", ".join(sorted(weights)))
+    if weights:
+        yield Finding("pair model", "ok", ", ".join(sorted(weights)))
+    else:
+        yield Finding("pair model", "missing", "no weights in gpu_ops/extents", "Install the package again.")
 
 
-def _store(settings: Settings) -> Finding:
-    if settings.profile == "cloud":
-        return Finding("object store", "note", f"{settings.store_url}, not looked at")
-    folder = settings.store_path
-    if not folder.exists():
-        return _not_made_yet("object store", folder, OTHER_HOME)
+def folder(settings: Settings) -> Iterator[Finding]:
+    path = settings.store_path
+    if not path.exists():
+        yield _not_made_yet("object store", path, OTHER_HOME)
+        return
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=path):
             open_store(settings)
     except (OSError, SettingsError) as error:
-        return Finding("object store", "missing", f"{folder}: {error}", OTHER_HOME)
-    return Finding("object store", "ok", f"{folder} is writable")
+        yield Finding("object store", "missing", f"{path}: {error}", OTHER_HOME)
+    else:
+        yield Finding("object store", "ok", f"{path} is writable")
 
 
-def _catalog(settings: Settings) -> Finding:
+def catalog(settings: Settings) -> Iterator[Finding]:
     if not settings.catalog_path.exists():
-        return _not_made_yet("catalog", settings.catalog_path, OTHER_HOME)
+        yield _not_made_yet("catalog", settings.catalog_path, OTHER_HOME)
+        return
     try:
         facts = open_catalog(settings).describe()
     except (CatalogError, SettingsError) as error:
-        return Finding("catalog", "missing", str(error), "See the message.")
-    detail = f"{facts['where']}, schema {facts['schema_version']}, videos: {facts['videos']}"
-    return Finding("catalog", "ok", detail)
+        yield Finding("catalog", "missing", str(error))
+    else:
+        detail = f"{facts['where']}, schema {facts['schema_version']}, videos: {facts['videos']}"
+        yield Finding("catalog", "ok", detail)
 
 
-def _space(settings: Settings) -> Finding:
+def space(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(_nearest_folder(settings.home)).free
     detail = f"{free / (1 << 30):.1f} GiB free for {settings.home}"
     remedy = "Free some space, or set CAPTIONACC_HOME to another disk."
     if free < NO_SPACE_BYTES:
-        return Finding("disk space", "missing", detail, remedy)
-    if free < LITTLE_SPACE_BYTES:
-        return Finding("disk space", "note", detail, remedy)
-    return Finding("disk space", "ok", detail)
+        yield Finding("disk space", "missing", detail, remedy)
+    elif free < LITTLE_SPACE_BYTES:
+        yield Finding("disk space", "note", detail, remedy)
+    else:
+        yield Finding("disk space", "ok", detail)
 
 
-def _dagster(settings: Settings) -> Iterator[Finding]:
+def dagster(settings: Settings) -> Iterator[Finding]:
     home = settings.dagster_home
     if not home.exists():
         yield _not_made_yet("Dagster", home, "Set DAGSTER_HOME to a folder you may write to.")
         return
-    # Dagster takes over a second to import, and only this check needs it.
+    # Dagster takes over a second to import, and only this look needs it.
     from captionacc_dagster.instance import open_instance  # noqa: PLC0415
 
     try:
         with open_instance(settings) as instance:
             beats = instance.get_daemon_heartbeats()
+    except SettingsError as error:
+        yield Finding("Dagster", "missing", str(error))
+        return
     except Exception as error:
         yield Finding("Dagster", "missing", f"{home}: {error}", "Move that folder away; it is made anew.")
         return
