@@ -13,8 +13,11 @@ from gpu_ops.layout import database as layout_db
 from gpu_ops.store import ObjectStore
 
 
-def approve(catalog: Catalog, store: ObjectStore, video: Video, region: CropRegion | None) -> Video:
-    """Approve `region`, or the one that layout.db proposes. An approval of an approved layout crops it anew.
+def approve(
+    catalog: Catalog, store: ObjectStore, video: Video, region: CropRegion | None, *, again: bool = True
+) -> Video:
+    """Approve `region`, or the one that layout.db proposes. An approval of an approved layout crops it anew,
+    unless it is not to be approved `again`.
 
     Raises MissingObject while there is no layout, BadRequest while one is made or when there is no region.
     """
@@ -34,4 +37,4 @@ def approve(catalog: Catalog, store: ObjectStore, video: Video, region: CropRegi
             )
         layout_db.set_approved(path, region)
         database.publish(store, key, path)
-    return catalog.approve_layout(video.id)
+    return catalog.approve_layout(video.id, again=again)

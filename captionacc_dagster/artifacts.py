@@ -20,6 +20,7 @@ from gpu_ops.layout import database as layout_db
 from gpu_ops.store import ObjectStore
 
 VERSION_KEY = "cropped_frames_version"
+MODEL_KEY = "model_version"
 
 
 def keys_of(video: Video) -> VideoKeys:
@@ -53,6 +54,7 @@ class StoredExtents:
 
     extents: Sequence[StoredExtent]
     cropped_frames_version: int
+    model_version: str
 
     @property
     def frame_count(self) -> int:
@@ -82,7 +84,7 @@ def read_extents(store: ObjectStore, video: Video) -> StoredExtents:
             raise MissingObject(
                 "This video has no caption extents yet: approve its layout, or run crop_and_infer."
             )
-        return StoredExtents(extents_db.read_extents(path), extents_db.read_cropped_frames_version(path))
+        return StoredExtents(extents_db.read_extents(path), *extents_db.read_origin(path))
 
 
 def merged_captions(store: ObjectStore, video: Video, found: StoredExtents, now: str) -> Merged:
@@ -109,7 +111,7 @@ def publish_captions(store: ObjectStore, video: Video, captions: Merged, found: 
             path,
             captions.rows,
             seams=captions.seams,
-            metadata={VERSION_KEY: str(found.cropped_frames_version)},
+            metadata={VERSION_KEY: str(found.cropped_frames_version), MODEL_KEY: found.model_version},
         )
         return database.publish(store, keys_of(video).captions_db, path)
 

@@ -6,6 +6,7 @@ That module is imported by the command that runs, so that `--help` answers at on
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,6 +94,18 @@ def _tenant(text: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
+def _moment(text: str | None) -> str | None:
+    """A date, or a date and time, as ISO-8601 UTC without a zone; None where nothing was said."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date such as 2026-01-31 or 2026-01-31T12:00") from None
+    utc = moment if moment.tzinfo is None else moment.astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(timespec="seconds")
+
+
 def _formats(text: str) -> str:
     chosen = list(dict.fromkeys(part.strip() for part in text.split(",")))
     unknown = [part for part in chosen if part not in FORMATS]
@@ -131,6 +144,12 @@ Formats = Annotated[
     str,
     typer.Option("--format", metavar="srt,vtt,json", callback=_formats, help="Which files to write."),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VERSION", help="Find the captions with this model of `captionacc models`; default: current."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -163,6 +182,7 @@ def process(
     region: Region = None,
     lang: Languages = None,
     tenant: Tenant = None,
+    model: Model = None,
     formats: Formats = "srt,vtt,json",
     as_json: AsJson = False,
 ) -> None:
@@ -179,6 +199,7 @@ def process(
             region=region,
             languages=lang,
             tenant_id=tenant,
+            model_version=model,
             formats=formats.split(","),
             as_json=as_json,
         )
@@ -235,6 +256,94 @@ def retry(videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="
     from captionacc_dagster import commands  # noqa: PLC0415
 
     raise typer.Exit(commands.retry(videos))
+
+
+@app.command(epilog=_example("captionacc dev", "captionacc dev --port 3001"))
+def dev(port: Annotated[int, typer.Option(help="Where the web page listens, on 127.0.0.1.")] = 3000) -> None:
+    """Open Dagster's web page on this machine and let its sensors do the work, until Ctrl-C."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    commands.dev(port)
+
+
+dataset = typer.Typer(
+    no_args_is_help=True, help="What annotators confirmed, as training data for the pair model."
+)
+app.add_typer(dataset, name="dataset")
+
+
+@dataset.command(
+    name="export",
+    epilog=_example(
+        "captionacc dataset export confirmed", "captionacc dataset export new --since 2026-01-31"
+    ),
+)
+def dataset_export(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.", show_default=False)],
+    tenant: Tenant = None,
+    all_tenants: Annotated[
+        bool, typer.Option("--all-tenants", help="The videos of every tenant, in one folder.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", callback=_moment, help="Only captions confirmed since (UTC)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Frames around confirmed captions, labelled, a folder for each video that has some.
+
+    Train with them: python -m gpu_ops.extents.train --data OUT
+    """
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(
+        commands.export_dataset(out, tenant_id=tenant, all_tenants=all_tenants, since=since, as_json=as_json)
+    )
+
+
+@app.command(epilog=_example("captionacc models", "captionacc process film.mp4 --model 0d5aab09e904"))
+def models(as_json: AsJson = False) -> None:
+    """The pair models that find where captions begin and end, newest first: the first is the current one."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.models(as_json=as_json))
+
+
+@app.command(epilog=_example("captionacc migrate --dry-run", "captionacc migrate"))
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be applied.")] = False,
+) -> None:
+    """Bring the catalog to the schema of this version; a local one does so by itself.
+
+    Supabase is migrated over the direct connection SUPABASE_DB_URL.
+    """
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.migrate(dry_run=dry_run))
+
+
+@app.command(epilog=_example("captionacc serve", "captionacc serve --no-webserver"))
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Where the web page listens. It has no login: not for the open internet.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="CAPTIONACC_PORT", help="The web page's port.")] = 3000,
+    webserver: Annotated[
+        bool, typer.Option("--webserver/--no-webserver", help="Without it, a smaller machine will do.")
+    ] = True,
+) -> None:
+    """Run the control plane as a server, until SIGTERM: web page, daemon, code server."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    commands.serve(host=host, port=port, web=webserver)
+
+
+@app.command(epilog=_example("captionacc health", "captionacc health --json"))
+def health(as_json: AsJson = False) -> None:
+    """Whether the server started by captionacc serve works; exit code 1 where it does not."""
+    from captionacc_dagster import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.health(as_json=as_json))
 
 
 @app.command(epilog=_example("captionacc doctor", "captionacc doctor --json"))

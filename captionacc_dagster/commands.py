@@ -14,7 +14,8 @@ from typing import NoReturn
 
 from captionacc_dagster import tables
 from captionacc_dagster.approval import approve as approve_layout
-from captionacc_dagster.catalog import open_catalog
+from captionacc_dagster.catalog import migrate as migrate_catalog
+from captionacc_dagster.catalog import open_catalog, pending_steps
 from captionacc_dagster.catalog.lookup import find_video
 from captionacc_dagster.catalog.protocol import CatalogError, VideoNotFound
 from captionacc_dagster.doctor import examine, is_ready
@@ -24,11 +25,15 @@ from captionacc_dagster.ingest import Ingested, IngestError
 from captionacc_dagster.ingest import ingest as ingest_file
 from captionacc_dagster.progress import Display, choose_progress, printable
 from captionacc_dagster.settings import SettingsError, load_settings, open_store
-from gpu_ops.contract import BadRequest, ComputeError, CropRegion, InvalidId
+from gpu_ops.contract import BadRequest, ComputeError, CropRegion, InvalidId, StoreRefused
+from gpu_ops.extents import registry
+from gpu_ops.extents.registry import UnknownModel
 
 OK, FAILED, BAD_INPUT, NOT_READY, STOPPED = 0, 1, 2, 3, 130
 
 SAMPLE_NAME = "sample.mp4"
+# A link to the repository's workspace.yaml, so that an installed package has it too.
+WORKSPACE = Path(__file__).parent / "workspace.yaml"
 # Rendering imports pixel libraries, which this process must not: it happens in another one.
 _RENDER_SAMPLE = """
 import sys
@@ -55,8 +60,10 @@ def exit_code_of(error: Exception) -> int | None:
         VideoNotFound: BAD_INPUT,
         BadRequest: BAD_INPUT,
         InvalidId: BAD_INPUT,
+        UnknownModel: BAD_INPUT,
         SettingsError: NOT_READY,
         CatalogError: NOT_READY,
+        StoreRefused: NOT_READY,
         ComputeError: FAILED,
         OSError: FAILED,
     }
@@ -72,12 +79,13 @@ def process(
     tenant_id: str | None,
     formats: Sequence[str],
     as_json: bool,
+    model_version: str | None = None,
 ) -> int:
     """Take the files in, run the whole graph for each and write its captions."""
     settings = load_settings()
-    settings.refuse_cloud()
     _check_files(files)
     _check_outputs(files, out)
+    registry.model(model_version)
     with warnings.catch_warnings(), choose_progress(sys.stderr) as listener:
         # Dagster's preview notices are for those who write the graph.
         warnings.simplefilter("ignore")
@@ -88,6 +96,7 @@ def process(
             tenant_id=tenant_id or settings.tenant_id,
             region=region,
             languages=languages,
+            model_version=model_version,
             out=out,
             formats=formats,
         )
@@ -137,8 +146,8 @@ def demo(folder: Path, *, as_json: bool) -> int:
     )
     if code == OK and not as_json:
         settings = load_settings()
-        tables.print_line(f"The film is {film}; its artifacts are in {settings.store_path}.")
-        tables.print_line("To see the asset graph: make dev, then open http://127.0.0.1:3000")
+        tables.print_line(f"The film is {film}; its artifacts are in {settings.store_place}.")
+        tables.print_line("To see the asset graph: captionacc dev, then open http://127.0.0.1:3000")
     return code
 
 
@@ -224,6 +233,57 @@ def retry(wanted: Sequence[str]) -> int:
     return OK
 
 
+def export_dataset(
+    out: Path, *, tenant_id: str | None, all_tenants: bool, since: str | None, as_json: bool
+) -> int:
+    """Write what annotators confirmed as training data."""
+    if all_tenants and tenant_id is not None:
+        raise BadInput("Either --tenant or --all-tenants.")
+    settings = load_settings()
+    with warnings.catch_warnings(), choose_progress(sys.stderr) as listener:
+        warnings.simplefilter("ignore")
+        # As in process.
+        from captionacc_dagster import dataset  # noqa: PLC0415
+
+        tenant = None if all_tenants else tenant_id or settings.tenant_id
+        exported = dataset.export_dataset(out, settings, tenant, since, listener)
+    if as_json:
+        tables.print_json([dataclasses.asdict(each) for each in exported])
+    for each in exported:
+        if each.error is not None:
+            say_error(f"{each.video.display_path}: {each.error}")
+        elif not as_json:
+            counts = f"{each.captions} confirmed captions, {each.scenes} scenes"
+            tables.print_line(f"{each.video.display_path}: {counts} in {each.folder}")
+    if not exported and not as_json:
+        tables.print_line("No confirmed captions were found.")
+    tenants = {each.video.tenant_id for each in exported if each.error is None}
+    if len(tenants) > 1:
+        say_error(f"{out} holds frames of {len(tenants)} tenants: each provenance.json says whose.")
+    return FAILED if any(each.error for each in exported) else OK
+
+
+def models(*, as_json: bool) -> int:
+    """List the pair models."""
+    records = registry.models()
+    if as_json:
+        tables.print_json([{**record.facts, "current": record == records[0]} for record in records])
+    else:
+        tables.print_models(records)
+    return OK
+
+
+def migrate(*, dry_run: bool) -> int:
+    """Apply the catalog's missing migrations, or only list them."""
+    settings = load_settings()
+    found = pending_steps(settings) if dry_run else migrate_catalog(settings)
+    for step in found:
+        tables.print_line(f"{'would apply' if dry_run else 'applied'} {step.name}")
+    if not found:
+        tables.print_line("The catalog has the schema of this version; nothing to do.")
+    return OK
+
+
 def doctor(*, as_json: bool) -> int:
     """Look at the installation."""
     findings = examine(load_settings())
@@ -232,6 +292,36 @@ def doctor(*, as_json: bool) -> int:
     else:
         tables.print_findings(findings)
     return OK if is_ready(findings) else NOT_READY
+
+
+def dev(port: int) -> NoReturn:
+    """Become `dagster dev`, on the instance that the other commands use."""
+    from captionacc_dagster.instance import prepare_home  # noqa: PLC0415
+
+    os.environ["DAGSTER_HOME"] = str(prepare_home(load_settings()))
+    dagster = Path(sys.executable).parent / "dagster"
+    os.execv(dagster, [dagster, "dev", "-w", WORKSPACE, "-h", "127.0.0.1", "-p", str(port)])
+
+
+def serve(*, host: str, port: int, web: bool) -> NoReturn:
+    """Become the server of captionacc_dagster.serve, on the instance that the other commands use."""
+    from captionacc_dagster.instance import prepare_home  # noqa: PLC0415
+
+    os.environ["DAGSTER_HOME"] = str(prepare_home(load_settings()))
+    listen = ["--host", host, "--port", str(port)] if web else ["--no-webserver"]
+    os.execv(sys.executable, [sys.executable, "-m", "captionacc_dagster.serve", *listen])
+
+
+def health(*, as_json: bool) -> int:
+    """Look at the server that runs on this machine."""
+    from captionacc_dagster.health import examine_server  # noqa: PLC0415
+
+    findings = examine_server(load_settings())
+    if as_json:
+        tables.print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        tables.print_findings(findings)
+    return OK if is_ready(findings) else FAILED
 
 
 def _check_files(files: Sequence[Path]) -> None:

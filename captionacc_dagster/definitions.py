@@ -6,7 +6,7 @@ from datetime import timedelta
 import dagster as dg
 
 from captionacc_dagster import jobs
-from captionacc_dagster.assets import captions, checks, extents, layout
+from captionacc_dagster.assets import captions, checks, extents, layout, training
 from captionacc_dagster.automation.endings import build_ending_sensors
 from captionacc_dagster.automation.priority import build_aging_sensor
 from captionacc_dagster.automation.stuck import build_recovery_schedule
@@ -20,8 +20,9 @@ ASSETS = [
     extents.crop_and_infer_extents,
     captions.captions_db,
     captions.subtitles,
+    training.training_data,
 ]
-JOBS = [jobs.video_initial_processing, jobs.crop_and_infer, jobs.caption_ocr]
+JOBS = [jobs.video_initial_processing, jobs.crop_and_infer, jobs.caption_ocr, jobs.export_training_data]
 
 
 def build_definitions(settings: Settings, resources: Mapping[str, object] | None = None) -> dg.Definitions:

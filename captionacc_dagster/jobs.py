@@ -32,6 +32,13 @@ caption_ocr = dg.define_asset_job(
     description="New extents or an annotator's request: read the captions, keep what annotators did.",
 )
 
+export_training_data = dg.define_asset_job(
+    "export_training_data",
+    selection=dg.AssetSelection.assets("training_data"),
+    tags={"stage": "training_data"},
+    description="Asked for by an operator: what annotators confirmed, as labelled frames for training.",
+)
+
 JOB_OF_STAGE: Mapping[Stage, str] = {
     Stage.LAYOUT: video_initial_processing.name,
     Stage.EXTENTS: crop_and_infer.name,
@@ -39,12 +46,17 @@ JOB_OF_STAGE: Mapping[Stage, str] = {
 }
 
 
+# On runs that were started because something waits: should another run make it first, they do nothing.
+UNLESS_ANSWERED = {"unless_answered": "on"}
+
+
 def run_tags(
-    video: Video, *, tier: str, trigger: str, waiting_since: datetime, now: datetime
+    video: Video, stage: Stage, *, tier: str, trigger: str, waiting_since: datetime, now: datetime
 ) -> dict[str, str]:
-    """Who a run is for, why it runs, and how urgent it is. `trigger`: sensor | recovery | cli | …"""
+    """Who a run is for, why it runs, and how urgent it is. `trigger`: sensor | recovery | cli."""
     return {
         "tenant": video.tenant_id,
+        f"tenant/{stage}": video.tenant_id,
         "tier": tier,
         "trigger": trigger,
         "age_boosting": "on",

@@ -11,27 +11,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.events import RunFailureReason  # how a run ended is not public otherwise
 
 from captionacc_dagster import artifacts, runs
 from captionacc_dagster.approval import approve
-from captionacc_dagster.assets.work import HELD
+from captionacc_dagster.assets.extents import crop_and_infer_extents
+from captionacc_dagster.assets.work import ANSWERED, HELD
 from captionacc_dagster.automation.waiting import upload_event
 from captionacc_dagster.catalog import open_catalog
-from captionacc_dagster.catalog.protocol import LEASE_TTL, Catalog, CatalogError, Stage, Video
+from captionacc_dagster.catalog.protocol import LEASE_TTL, Catalog, CatalogError, Stage, Video, is_answered
 from captionacc_dagster.definitions import build_definitions
 from captionacc_dagster.export import write_captions
 from captionacc_dagster.ingest import IngestError, ingest
 from captionacc_dagster.instance import open_instance
-from captionacc_dagster.jobs import JOB_OF_STAGE, run_tags
+from captionacc_dagster.jobs import JOB_OF_STAGE, UNLESS_ANSWERED, run_tags
 from captionacc_dagster.partitions import videos
 from captionacc_dagster.progress import ProgressListener
-from captionacc_dagster.resources.compute import LocalCompute
+from captionacc_dagster.resources import build_resources
 from captionacc_dagster.settings import Settings, open_store
 from gpu_ops.captions.subtitles import Cue, cues
 from gpu_ops.contract import ComputeError, CropRegion
+from gpu_ops.extents import registry
+from gpu_ops.ocr.languages import reading_warnings
 from gpu_ops.store import ObjectStore
 
 ASSETS_OF_STAGE = {
@@ -51,6 +55,7 @@ class ProcessOptions:
     tenant_id: str
     region: CropRegion | None = None
     languages: str | None = None  # as in Video; None: as before, or automatic
+    model_version: str | None = None  # None: the current one
     out: Path | None = None
     formats: Sequence[str] = ("srt", "vtt", "json")
 
@@ -93,7 +98,7 @@ class _Work:
         self.listener = listener
         self.catalog: Catalog = open_catalog(settings)
         self.store: ObjectStore = open_store(settings)
-        self.definitions = build_definitions(settings, {"compute": LocalCompute(settings, listener)})
+        self.definitions = build_definitions(settings, build_resources(settings, listener))
 
     def process(self, path: Path) -> Processed:
         done = Processed(path=path)
@@ -116,6 +121,8 @@ class _Work:
                 video = self._stage(self.catalog.video(video.id), Stage.EXTENTS)
                 video = self._stage(video, Stage.CAPTIONS)
                 rows = artifacts.read_captions(self.store, video)
+                errors = [row.ocr_error for row in rows if row.is_caption and row.text is None]
+                done = replace(done, notes=reading_warnings(errors))
             else:
                 done = replace(done, notes=(NO_CAPTIONS,))
                 rows = []
@@ -138,20 +145,34 @@ class _Work:
         if wanted is None:
             return False
         if video.layout_approved_at is None or (self.options.region and self.options.region != current):
-            approve(self.catalog, self.store, video, self.options.region)
+            # Another terminal may have approved it since we looked: one approval, one crop.
+            again = self.options.region is not None
+            approve(self.catalog, self.store, video, self.options.region, again=again)
         return True
 
     def _stage(self, video: Video, stage: Stage) -> Video:
         self.listener.stage(video.display_path, stage)
-        while not self._is_current(video, stage):
-            holder = self._run(video, stage)
-            if holder is not None:
-                self.listener.note(f"Another run is at work on {video.display_path}: waiting for it.")
-                self._wait_for(holder)
+        while True:
+            # Looked for first: what a run has made by then is seen below, and nothing is made twice.
+            holder = self._under_way(video, stage)
             video = self.catalog.video(video.id)
             if holder is None:
-                break
-        return video
+                if self._is_current(video, stage):
+                    return video
+                holder = self._run(video, stage)
+            if holder is None:
+                return self.catalog.video(video.id)
+            self.listener.note(f"Another run is at work on {video.display_path}: waiting for it.")
+            self._wait_for(holder)
+
+    def _under_way(self, video: Video, stage: Stage) -> str | None:
+        """A run on this machine that is carrying the stage out, in another terminal or under the daemon."""
+        found = self.instance.get_runs(
+            dg.RunsFilter(
+                job_name=JOB_OF_STAGE[stage], tags={"dagster/partition": video.id}, statuses=runs.UNDER_WAY
+            )
+        )
+        return next((run.run_id for run in found if runs.is_carried_out_here(run)), None)
 
     def _wait_for(self, run_id: str) -> None:
         """Until that run has ended; one that is not of this instance, as long as a lease lasts."""
@@ -169,12 +190,13 @@ class _Work:
         job = self.definitions.resolve_job_def(JOB_OF_STAGE[stage])
         now = datetime.now(UTC)
         tier = self.catalog.tier(video.tenant_id)
+        tags = run_tags(video, stage, tier=tier, trigger="cli", waiting_since=now, now=now)
         result = job.execute_in_process(
             instance=self.instance,
             partition_key=video.id,
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags=run_tags(video, tier=tier, trigger="cli", waiting_since=now, now=now),
+            run_config=self._run_config(stage),
+            tags=tags if is_answered(video, stage) else UNLESS_ANSWERED | tags,
         )
         if result.success:
             return None
@@ -184,7 +206,10 @@ class _Work:
         for event in result.all_events:
             failure = event.step_failure_data if event.is_step_failure else None
             if failure is not None and failure.user_failure_data is not None:
-                holder = failure.user_failure_data.metadata.get(HELD)
+                metadata = failure.user_failure_data.metadata
+                if ANSWERED in metadata:
+                    return None
+                holder = metadata.get(HELD)
                 if holder is not None:
                     return str(holder.value)
                 raise StageFailed(str(failure.user_failure_data.description))
@@ -192,26 +217,41 @@ class _Work:
                 raise StageFailed(f"Unexpected failure in {stage}: {failure.error.message.strip()}")
         raise StageFailed(f"The {stage} run did not finish; see run {result.run_id} in the Dagster UI.")
 
+    def _run_config(self, stage: Stage) -> dict[str, Any]:
+        quiet: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        if stage != Stage.EXTENTS or self.options.model_version is None:
+            return quiet
+        config = {"model_version": self.options.model_version}
+        return {**quiet, "ops": {crop_and_infer_extents.op.name: {"config": config}}}
+
     def _is_current(self, video: Video, stage: Stage) -> bool:
-        """Whether the stage's artifacts exist, answer the latest request and come from today's code."""
-        answered = {
-            Stage.LAYOUT: video.status == "active",
-            Stage.EXTENTS: video.layout_approval_processed_at == video.layout_approved_at
-            and video.current_cropped_frames_version is not None,
-            Stage.CAPTIONS: video.caption_status == "ready"
-            and video.captions_processed_at == video.captions_requested_at,
-        }[stage]
-        # A failed request counts as dealt with, but nothing answers it.
+        """Whether the stage's artifacts exist, answer the latest request, and come from today's code and the
+        model that is wanted."""
         return (
-            answered
-            and video.failed_stage != stage
+            is_answered(video, stage)
             and all(self._code_is_current(video, name) for name in ASSETS_OF_STAGE[stage])
+            and (stage != Stage.EXTENTS or self._model_is_wanted(video))
         )
 
     def _code_is_current(self, video: Video, asset: str) -> bool:
+        made = self._last_made(video, asset)
+        spec = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset))
+        return made is not None and _code_of((made.tags or {}).get("dagster/code_version")) == _code_of(
+            spec.code_version
+        )
+
+    def _model_is_wanted(self, video: Video) -> bool:
+        made = self._last_made(video, "caption_frame_extents_db")
+        wanted = registry.model(self.options.model_version).version
+        return made is not None and made.metadata["model_version"].value == wanted
+
+    def _last_made(self, video: Video, asset: str) -> dg.AssetMaterialization | None:
         records = self.instance.fetch_materializations(
             dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[video.id]), limit=1
         ).records
-        made = records[0].asset_materialization if records else None
-        spec = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset))
-        return made is not None and (made.tags or {}).get("dagster/code_version") == spec.code_version
+        return records[0].asset_materialization if records else None
+
+
+def _code_of(version: str | None) -> str | None:
+    """A code version without the model that was current beside it."""
+    return version and version.partition("+")[0]

@@ -11,8 +11,11 @@ import os
 import socket
 
 import dagster as dg
+from dagster._core.storage.tags import GRPC_INFO_TAG  # how Dagster marks a run that a code server carries out
 
 PROCESS_TAG = "captionacc/process"
+
+UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -30,11 +33,37 @@ def is_dead(instance: dg.DagsterInstance, run_id: str) -> bool:
         return False
     if run.is_finished:
         return True
-    host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
-    if host != socket.gethostname() or _process_exists(int(pid)):
+    if _host_of(run) != socket.gethostname() or is_carried_out_here(run):
         return False
     report_lost(instance, run)
     return True
+
+
+def is_carried_out_here(run: dg.DagsterRun) -> bool:
+    """Whether the process that carries it out is one of this machine's and exists."""
+    return _host_of(run) == socket.gethostname() and _process_exists(
+        int(run.tags[PROCESS_TAG].rpartition(":")[2])
+    )
+
+
+def _host_of(run: dg.DagsterRun) -> str:
+    return run.tags.get(PROCESS_TAG, "").rpartition(":")[0]
+
+
+def end_runs_of_former_server(instance: dg.DagsterInstance) -> int:
+    """End the runs that a code server carried out, said by a new one before it takes any. Answers how many.
+
+    Runs end with their code server. Reported now, they are tried again at once, and none takes up a place of
+    the queue for ever. Runs that the command line carries out are not meant.
+    """
+    unfinished = dg.RunsFilter(statuses=UNDER_WAY)
+    lost = [run for run in instance.get_runs(unfinished) if GRPC_INFO_TAG in run.tags]
+    for run in lost:
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run)
+        else:
+            report_lost(instance, run)
+    return len(lost)
 
 
 def report_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

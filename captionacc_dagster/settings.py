@@ -7,13 +7,15 @@ catalog and Dagster's storage below one folder; `cloud` is Wasabi, Supabase and 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gpu_ops.contract import checked_id
+from gpu_ops.contract import OcrEngineName, checked_id
+from gpu_ops.s3 import S3Access
 from gpu_ops.store import ObjectStore
 
 DEFAULT_TENANT_ID = "00000000-0000-0000-0000-000000000001"
@@ -55,11 +57,18 @@ class Settings(BaseSettings):
     stuck_after_minutes: float = Field(default=10, gt=0)
     stuck_check_minutes: int = Field(default=15, ge=1)
 
+    # None: the profile's own, see ocr_engine_in_force.
+    ocr_engine: OcrEngineName | None = None
+    modal_app_name: str = "captionacc-processing"
+
     supabase_url: str | None = Field(default=None, validation_alias="SUPABASE_URL")
     supabase_service_role_key: SecretStr | None = Field(
         default=None, validation_alias="SUPABASE_SERVICE_ROLE_KEY"
     )
     supabase_schema: str = Field(default="captionacc", validation_alias="SUPABASE_SCHEMA")
+    # Direct connections to Postgres: for migrations of the catalog, and for Dagster's own storage.
+    database_url: SecretStr | None = Field(default=None, validation_alias="SUPABASE_DB_URL")
+    dagster_postgres_url: SecretStr | None = Field(default=None, validation_alias="DAGSTER_POSTGRES_URL")
     wasabi_access_key: SecretStr | None = Field(default=None, validation_alias="WASABI_ACCESS_KEY_READWRITE")
     wasabi_secret_key: SecretStr | None = Field(default=None, validation_alias="WASABI_SECRET_KEY_READWRITE")
     wasabi_bucket: str | None = Field(default=None, validation_alias="WASABI_BUCKET")
@@ -70,7 +79,6 @@ class Settings(BaseSettings):
     google_credentials_json: SecretStr | None = Field(
         default=None, validation_alias="GOOGLE_APPLICATION_CREDENTIALS_JSON"
     )
-    webhook_secret: SecretStr | None = Field(default=None, validation_alias="WEBHOOK_SECRET")
 
     @field_validator("home", "dagster_home_override")
     @classmethod
@@ -82,6 +90,15 @@ class Settings(BaseSettings):
     def _is_tenant(cls, value: str) -> str:
         return checked_id(value, "tenant")
 
+    @field_validator("supabase_schema")
+    @classmethod
+    def _is_identifier(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
+            raise ValueError(
+                "not a schema name: lower-case letters, digits and '_', not beginning with a digit"
+            )
+        return value
+
     @property
     def store_path(self) -> Path:
         """The folder that is the local object store."""
@@ -91,6 +108,33 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Where objects lie: file:///… (percent-encoded) or s3://bucket."""
         return f"s3://{self.wasabi_bucket}" if self.profile == "cloud" else self.store_path.as_uri()
+
+    @property
+    def store_access(self) -> S3Access | None:
+        """The keys to the bucket; None for a folder. Raises SettingsError naming the variables not set."""
+        if self.profile == "local":
+            return None
+        endpoint, region = self.wasabi_endpoint_url, self.wasabi_region
+        key, secret = self.wasabi_access_key, self.wasabi_secret_key
+        if not (self.wasabi_bucket and endpoint and region and key and secret):
+            unset = [name for name in self.missing() if name.startswith("WASABI_")]
+            raise SettingsError(f"The object store cannot be opened: set {', '.join(unset)}.")
+        return S3Access(
+            endpoint=endpoint,
+            region=region,
+            access_key_id=key.get_secret_value(),
+            secret_access_key=secret.get_secret_value(),
+        )
+
+    @property
+    def store_place(self) -> str:
+        """Where objects lie, as a person reads it: the bucket, or the folder's path."""
+        return self.store_url if self.profile == "cloud" else str(self.store_path)
+
+    @property
+    def ocr_engine_in_force(self) -> OcrEngineName:
+        """The engine that reads text: the one that was set, else the profile's own."""
+        return self.ocr_engine or ("google_vision" if self.profile == "cloud" else "rapid")
 
     @property
     def catalog_path(self) -> Path:
@@ -109,42 +153,43 @@ class Settings(BaseSettings):
             "captions": self.captions_time_limit_s,
         }[stage]
 
-    def missing_for_cloud(self) -> list[str]:
-        """Names of the environment variables that the cloud profile needs and that are not set."""
-        needed = (
-            "supabase_url",
-            "supabase_service_role_key",
-            "wasabi_access_key",
-            "wasabi_secret_key",
-            "wasabi_bucket",
-            "wasabi_region",
-            "wasabi_endpoint_url",
-            "modal_token_id",
-            "modal_token_secret",
-            "google_credentials_json",
-            "webhook_secret",
-        )
+    def missing(self) -> list[str]:
+        """Names of the environment variables that the profile needs and that are not set."""
+        needed: list[str] = []
+        if self.profile == "cloud":
+            needed += [
+                "supabase_url",
+                "supabase_service_role_key",
+                "wasabi_access_key",
+                "wasabi_secret_key",
+                "wasabi_bucket",
+                "wasabi_region",
+                "wasabi_endpoint_url",
+                "modal_token_id",
+                "modal_token_secret",
+            ]
+        if self.ocr_engine_in_force == "google_vision":
+            needed.append("google_credentials_json")
         return [variable_of(name) for name in needed if not getattr(self, name)]
 
-    def refuse_cloud(self) -> None:
-        """Raise SettingsError unless the profile is local: this version carries no Supabase catalog yet."""
-        if self.profile == "cloud":
-            missing = self.missing_for_cloud()
-            unset = f" Not set either: {', '.join(missing)}." if missing else ""
+    def require_complete(self) -> None:
+        """Raise SettingsError naming every variable that the profile needs and that is not set."""
+        missing = self.missing()
+        if missing:
             raise SettingsError(
-                "CAPTIONACC_PROFILE=cloud asks for the Supabase catalog, which this version does not have. "
-                f"Use CAPTIONACC_PROFILE=local.{unset}"
+                f"Not set: {', '.join(missing)}. The profile {self.profile} with the OCR engine "
+                f"{self.ocr_engine_in_force} needs them; CAPTIONACC_PROFILE=local by itself needs none."
             )
 
 
 def open_store(settings: Settings) -> ObjectStore:
     """The object store; a local folder is created where it is absent. Raises SettingsError."""
-    settings.refuse_cloud()
+    settings.require_complete()
     try:
-        return ObjectStore.open(settings.store_url)
+        return ObjectStore.open(settings.store_url, settings.store_access)
     except OSError as error:
         raise SettingsError(
-            f"The store {settings.store_path} cannot be used: {error.strerror}. "
+            f"The store {settings.store_place} cannot be used: {error.strerror}. "
             "Set CAPTIONACC_HOME to a folder you may write to."
         ) from error
 

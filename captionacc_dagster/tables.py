@@ -17,6 +17,7 @@ from captionacc_dagster.catalog.protocol import CroppedFramesVersion, Video
 from captionacc_dagster.doctor import Finding
 from captionacc_dagster.progress import printable
 from gpu_ops.captions.subtitles import Cue
+from gpu_ops.extents.registry import ModelRecord
 
 # Where nobody looks at a screen, a row is better long than folded.
 PIPE_COLUMNS = 240
@@ -82,6 +83,20 @@ def print_cues(cues: Sequence[Cue]) -> None:
         for cue in cues
     ]
     _print_table(("start (s)", "end (s)", "text", "confidence"), rows)
+
+
+def print_models(records: Sequence[ModelRecord]) -> None:
+    """One row a model; the first is the current one."""
+    rows = [
+        (
+            record.version,
+            record.created_at[:10],
+            "not scored" if record.f1 is None else f"{record.f1:.3f}",
+            "current" if number == 0 else "",
+        )
+        for number, record in enumerate(records)
+    ]
+    _print_table(("model", "made", "F1 at 0.1 s", ""), rows)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

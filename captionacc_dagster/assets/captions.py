@@ -2,7 +2,6 @@
 
 import html
 from collections.abc import Sequence
-from threading import Event
 from typing import Any
 
 import dagster as dg
@@ -10,7 +9,8 @@ import dagster as dg
 from captionacc_dagster import artifacts
 from captionacc_dagster.artifacts import keys_of
 from captionacc_dagster.assets.work import MOST_RETRIES, RETRY_DELAY_S, picture, stage_work
-from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
+from captionacc_dagster.catalog.lease import HeldWork
+from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.partitions import videos
 from captionacc_dagster.resources.compute import Compute
 from gpu_ops.captions import subtitles as formats
@@ -24,8 +24,9 @@ from gpu_ops.contract import (
 )
 from gpu_ops.store import ObjectStore
 
-# So many that one call pays for its start, so few that it ends well within its time limit.
-CAPTIONS_PER_CALL = 200
+# So many that one call pays for its start and fills the pages that Google Vision is paid by, so few that it
+# ends well within its time limit.
+CAPTIONS_PER_CALL = 800
 CAPTIONS_SHOWN = 50
 
 
@@ -49,7 +50,7 @@ def captions_db(
         extents = artifacts.read_extents(store, video)
         planned = artifacts.merged_captions(store, video, extents, artifacts.timestamp())
         unread = [row for row in planned.rows if row.needs_reading]
-        batches = _read(context, compute, video, extents.cropped_frames_version, unread, held.lost)
+        batches = _read(context, compute, held, extents.cropped_frames_version, unread)
         readings = {
             (row.start_frame_index, row.end_frame_index): result
             for row, result in zip(unread, _results(batches), strict=True)
@@ -67,6 +68,7 @@ def captions_db(
         metadata={
             **_counts(captions.rows),
             "newly_read": len(unread),
+            "model_version": extents.model_version,
             "key": key,
             "texts": _table(captions.rows),
             **_pictures(batches),
@@ -107,23 +109,22 @@ def subtitles(
 def _read(
     context: dg.AssetExecutionContext,
     compute: Compute,
-    video: Video,
+    held: HeldWork,
     version: int,
     rows: Sequence[CaptionRow],
-    stop: Event,
 ) -> list[CaptionOcrBatch]:
     return [
         compute.generate_caption_ocr(
             context,
             CaptionOcrRequest(
-                chunks_prefix=keys_of(video).cropped_frames(version),
+                chunks_prefix=keys_of(held.video).cropped_frames(version),
                 captions=tuple(
                     FrameRange(start_frame=row.start_frame_index, end_frame=row.end_frame_index + 1)
                     for row in rows[first : first + CAPTIONS_PER_CALL]
                 ),
-                languages=tuple(filter(None, video.languages.split(","))),
+                languages=tuple(filter(None, held.video.languages.split(","))),
             ),
-            stop,
+            held,
         )
         for first in range(0, len(rows), CAPTIONS_PER_CALL)
     ]
@@ -174,6 +175,7 @@ def _pictures(batches: Sequence[CaptionOcrBatch]) -> dict[str, Any]:
     first = batches[0]
     facts: dict[str, Any] = {
         "ocr_engine": first.ocr_engine,
+        "billed_images": sum(batch.billed_images for batch in batches),
         "ocr_seconds": round(sum(batch.processing_duration_seconds for batch in batches), 2),
     }
     warnings = dict.fromkeys(warning for batch in batches for warning in batch.warnings)

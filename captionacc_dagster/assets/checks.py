@@ -7,7 +7,6 @@ import json
 import math
 from collections import Counter
 from itertools import pairwise
-from threading import Event
 from typing import Any
 
 import dagster as dg
@@ -19,6 +18,7 @@ from captionacc_dagster.partitions import videos
 from captionacc_dagster.resources.compute import Compute
 from gpu_ops.captions.rows import check_no_overlap
 from gpu_ops.contract import FULL_FRAME_RATE, ComputeError, VerifyRequest
+from gpu_ops.inventory import strangers
 from gpu_ops.store import ObjectStore
 
 MOST_FAILED_FRAMES = 0.05
@@ -90,9 +90,11 @@ def every_frame_is_in_one_chunk(
 
 
 @dg.asset_check(
-    asset="cropped_frames", partitions_def=videos, description="Every chunk decodes to exactly its frames."
+    asset="cropped_frames",
+    partitions_def=videos,
+    description="Every chunk holds exactly its frames, as written.",
 )
-def every_chunk_decodes(
+def every_chunk_is_whole(
     context: dg.AssetCheckExecutionContext,
     catalog: dg.ResourceParam[Catalog],
     compute: dg.ResourceParam[Compute],
@@ -102,7 +104,7 @@ def every_chunk_decodes(
         tenant_id=video.tenant_id, video_id=video.id, version=video.current_cropped_frames_version or 0
     )
     try:
-        result = compute.verify_cropped_frames(context, request, Event())
+        result = compute.verify_cropped_frames(context, request)
     except ComputeError as error:
         # The artifacts are as good as before; what is unknown is not an error of theirs.
         return _verdict([f"could not be checked: {error}"], severity=dg.AssetCheckSeverity.WARN)
@@ -144,11 +146,34 @@ def captions_do_not_overlap(
     return _verdict(problems, rows=len(rows))
 
 
+def _keys_follow_the_contract(asset: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset,
+        name="keys_follow_the_contract",
+        partitions_def=videos,
+        description="All that is stored of the video has a place in the contract, and lies on its side.",
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext,
+        catalog: dg.ResourceParam[Catalog],
+        store: dg.ResourceParam[ObjectStore],
+    ) -> dg.AssetCheckResult:
+        video = _video(context, catalog)
+        keys = keys_of(video)
+        stored = [info.key for side in (keys.client, keys.server) for info in store.list(side)]
+        problems = list(strangers(stored, video.current_cropped_frames_version))
+        return _verdict(problems, objects=len(stored))
+
+    return check
+
+
 CHECKS = [
+    # Once in each stage.
+    *map(_keys_follow_the_contract, ("layout_db", "cropped_frames", "captions_db")),
     full_frames_cover_the_video,
     ocr_failures_are_rare,
     every_frame_is_in_one_chunk,
-    every_chunk_decodes,
+    every_chunk_is_whole,
     extents_partition_the_grid,
     captions_do_not_overlap,
 ]

@@ -15,6 +15,12 @@ from gpu_ops.extents import registry
 from gpu_ops.store import ObjectStore
 
 
+class ExtentsConfig(dg.Config):
+    """What a run may ask for. `model_version`: one of `captionacc models`; the current one by default."""
+
+    model_version: str | None = None
+
+
 @dg.multi_asset(
     name="crop_and_infer_extents",
     partitions_def=videos,
@@ -42,10 +48,12 @@ from gpu_ops.store import ObjectStore
 )
 def crop_and_infer_extents(
     context: dg.AssetExecutionContext,
+    config: ExtentsConfig,
     catalog: dg.ResourceParam[Catalog],
     store: dg.ResourceParam[ObjectStore],
     compute: dg.ResourceParam[Compute],
 ) -> Generator[dg.MaterializeResult[Any]]:
+    model_version = _installed(config.model_version)
     with stage_work(context, catalog, Stage.EXTENTS) as held:
         video, run_id = held.video, context.run.run_id
         region = approved_region(store, video)
@@ -58,12 +66,21 @@ def crop_and_infer_extents(
             crop_region=region,
             version=reserved.version,
             run_id=run_id,
+            model_version=model_version,
         )
-        result = compute.crop_and_infer_caption_frame_extents(context, request, held.lost)
+        result = compute.crop_and_infer_caption_frame_extents(context, request, held)
         catalog.finish_extents(video.id, run_id, result, approved_at=video.layout_approved_at)
     for warning in result.warnings:
         context.log.warning(warning)
     yield from report(context, _metadata(result), result.data_versions)
+
+
+def _installed(version: str | None) -> str:
+    """The version, or the current one. Raises Failure, before the video is touched, where there is none."""
+    try:
+        return registry.model(version).version
+    except registry.UnknownModel as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def _metadata(result: CropInferResult) -> dict[str, dict[str, Any]]:
@@ -77,6 +94,7 @@ def _metadata(result: CropInferResult) -> dict[str, dict[str, Any]]:
             "crop_pixels": f"{right - left} x {bottom - top} at {left},{top}",
             "prefix": result.cropped_frames_prefix,
             "seconds": round(result.processing_duration_seconds, 2),
+            "computed_on": result.computed_on,
         },
         "caption_frame_extents_db": {
             "dagster/row_count": max(0, result.frame_count - 1),

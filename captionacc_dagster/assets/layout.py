@@ -67,7 +67,7 @@ def read_full_frames(
             video_id=held.video.id,
             languages=tuple(filter(None, held.video.languages.split(","))),
         )
-        result = compute.extract_frames_and_ocr(context, request, held.lost)
+        result = compute.extract_frames_and_ocr(context, request, held)
         catalog.finish_layout(held.video.id, context.run.run_id, result)
     for warning in result.warnings:
         context.log.warning(warning)
@@ -91,6 +91,7 @@ def _metadata(result: ExtractResult) -> dict[str, dict[str, Any]]:
             "failed_frames": result.failed_ocr_count,
             "frames": result.frame_count,
             "ocr_engine": result.ocr_engine,
+            "billed_images": result.billed_images,
             "key": result.ocr_db_key,
         },
         "layout_db": {

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG  # how Dagster marks another go
 
 from captionacc_dagster import runs
 from captionacc_dagster.catalog.lease import HeldWork, held_work
 from captionacc_dagster.catalog.protocol import (
+    AlreadyAnswered,
     Catalog,
     CatalogError,
     LeaseLost,
@@ -19,6 +21,7 @@ from captionacc_dagster.catalog.protocol import (
     VideoNotFound,
     WorkHeld,
 )
+from captionacc_dagster.jobs import UNLESS_ANSWERED
 from captionacc_dagster.resources.compute import WorkStopped
 from gpu_ops.contract import ComputeError
 
@@ -26,8 +29,9 @@ from gpu_ops.contract import ComputeError
 MOST_RETRIES = 2
 RETRY_DELAY_S = 5
 
-# Failure metadata: the run that holds the work this run was asked to do.
+# Failure metadata: the run that holds the work this run was asked to do; that another run has done it.
 HELD = "held_by_run"
+ANSWERED = "answered_by_another_run"
 
 STOPPED = "The run was stopped. Run it again with `captionacc retry` or from the Dagster UI."
 
@@ -42,11 +46,16 @@ def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage
     runs.note_process(context.instance, run_id)
     try:
         with held_work(
-            catalog, video_id, stage, run_id, is_dead=lambda holder: runs.is_dead(context.instance, holder)
+            catalog,
+            video_id,
+            stage,
+            run_id,
+            is_dead=lambda holder: runs.is_dead(context.instance, holder),
+            unless_answered=_is_for_a_request(context.run.tags),
         ) as held:
             try:
                 yield held
-            except (WorkHeld, VideoNotFound, LeaseLost):
+            except (WorkHeld, AlreadyAnswered, VideoNotFound, LeaseLost):
                 raise
             except WorkStopped as stopped:
                 raise dg.Failure(str(stopped), allow_retries=False) from stopped
@@ -58,11 +67,23 @@ def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage
             except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
                 catalog.fail(video_id, stage, run_id, STOPPED)
                 raise
-    except (WorkHeld, VideoNotFound, LeaseLost) as reason:
+    except (WorkHeld, AlreadyAnswered, VideoNotFound, LeaseLost) as reason:
         # Another run won, or the video is gone: nothing is wrong with it, and trying again would not help.
-        holder = reason.holder_run_id if isinstance(reason, WorkHeld) else None
-        metadata = {HELD: holder} if holder is not None else {}
+        metadata: dict[str, Any] = {}
+        if isinstance(reason, WorkHeld) and reason.holder_run_id is not None:
+            metadata[HELD] = reason.holder_run_id
+        if isinstance(reason, AlreadyAnswered):
+            metadata[ANSWERED] = True
         raise dg.Failure(f"Nothing done: {reason}", metadata=metadata, allow_retries=False) from reason
+
+
+def _is_for_a_request(tags: Mapping[str, str]) -> bool:
+    """Whether the run is of use only while what it was started for still waits.
+
+    An operator's re-execution has its parent's tags, but wants the work done; a retry by Dagster does not.
+    """
+    by_operator = PARENT_RUN_ID_TAG in tags and RETRY_NUMBER_TAG not in tags
+    return UNLESS_ANSWERED.items() <= tags.items() and not by_operator
 
 
 def _sentence(error: Exception) -> str:

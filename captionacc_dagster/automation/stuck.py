@@ -14,7 +14,7 @@ import dagster as dg
 
 from captionacc_dagster.automation.waiting import RUNS_PER_TICK, upload_event, videos_in_flight
 from captionacc_dagster.catalog.protocol import Catalog, Stage, Video, requested_at
-from captionacc_dagster.jobs import run_tags, video_initial_processing
+from captionacc_dagster.jobs import UNLESS_ANSWERED, run_tags, video_initial_processing
 from captionacc_dagster.partitions import videos
 from gpu_ops.store import ObjectStore
 
@@ -140,8 +140,10 @@ def build_recovery_schedule(stuck_after: timedelta, every_minutes: int) -> dg.Sc
             dg.RunRequest(
                 run_key=f"recovery:{video.id}:{tick}",
                 partition_key=video.id,
-                tags=run_tags(
+                tags=UNLESS_ANSWERED
+                | run_tags(
                     video,
+                    Stage.LAYOUT,
                     tier=catalog.tier(video.tenant_id),
                     trigger="recovery",
                     waiting_since=video.created_at,

@@ -16,6 +16,7 @@ from captionacc_dagster.automation.edited import request_edited_captions
 from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
 from captionacc_dagster.jobs import (
     JOB_OF_STAGE,
+    UNLESS_ANSWERED,
     caption_ocr,
     crop_and_infer,
     run_tags,
@@ -58,8 +59,10 @@ def requests(
         dg.RunRequest(
             run_key=f"{stage}:{video.id}:{requested_at(video).isoformat()}",
             partition_key=video.id,
-            tags=run_tags(
+            tags=UNLESS_ANSWERED
+            | run_tags(
                 video,
+                stage,
                 tier=catalog.tier(video.tenant_id),
                 trigger="sensor",
                 waiting_since=requested_at(video),

@@ -17,13 +17,28 @@ from captionacc_dagster.cli import app
 from captionacc_dagster.settings import Settings
 from gpu_ops import database
 from gpu_ops.contract import CropRegion, VideoKeys
+from gpu_ops.extents import registry
 from gpu_ops.layout import database as layout_db
 from gpu_ops.layout.boxes import Layout
 from gpu_ops.store import ObjectStore
 from tests.captionacc_dagster.builders import AddVideo
 from tests.captionacc_dagster.test_export import store_captions
 
-COMMANDS = ("process", "ingest", "approve", "status", "export", "retry", "doctor", "demo")
+COMMANDS = (
+    "process",
+    "ingest",
+    "approve",
+    "status",
+    "export",
+    "retry",
+    "models",
+    "dev",
+    "migrate",
+    "serve",
+    "health",
+    "doctor",
+    "demo",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +119,9 @@ def test_a_wrong_setting_is_reported_by_its_name(monkeypatch: pytest.MonkeyPatch
     assert "CAPTIONACC_PROFILE" in result.stderr
 
 
-def test_the_cloud_profile_is_refused_until_there_is_one(monkeypatch: pytest.MonkeyPatch, film: Path) -> None:
+def test_a_cloud_profile_without_its_variables_is_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, film: Path
+) -> None:
     monkeypatch.setenv("CAPTIONACC_PROFILE", "cloud")
     for arguments in (("status",), ("ingest", film), ("process", film), ("doctor",)):
         assert captionacc(*arguments).exit_code == 3
@@ -355,3 +372,26 @@ def test_the_doctor_speaks_json_and_by_exit_code(settings: Settings, tmp_path: P
     bad = captionacc("doctor")
     assert bad.exit_code == 3
     assert "missing" in bad.stdout
+
+
+# --- models
+
+
+def test_models_are_listed_with_date_and_the_current_one_named_first() -> None:
+    newest, *older = registry.models()
+    lines = captionacc("models").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [newest.version, *(each.version for each in older)]
+    assert newest.created_at[:10] in lines[1]
+    assert ["current" in line for line in lines[1:]] == [True] + [False] * len(older)
+    listed = json.loads(captionacc("models", "--json").stdout)
+    assert [each["version"] for each in listed if each["current"]] == [newest.version]
+
+
+def test_an_unknown_model_is_refused_before_any_work_and_the_known_ones_are_named(
+    film: Path, catalog: Catalog
+) -> None:
+    done = real_captionacc("process", film, "--model", "zzz")
+    assert done.returncode == 2
+    assert "There is no pair model of version zzz" in done.stderr
+    assert registry.current_version() in done.stderr
+    assert list(catalog.videos()) == []

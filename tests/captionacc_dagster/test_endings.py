@@ -80,7 +80,11 @@ def test_a_run_whose_process_is_gone_is_dead_and_reported_as_failed(instance: dg
     assert ended.is_finished
 
 
-@pytest.mark.parametrize("process", [f"{socket.gethostname()}:{os.getpid()}", "another-machine:1", ""])
+@pytest.mark.parametrize(
+    "process",
+    [f"{socket.gethostname()}:{os.getpid()}", "another-machine:1", ""],
+    ids=["living", "elsewhere", "unknown"],
+)
 def test_a_run_of_a_living_or_unknown_process_is_not_dead(process: str, instance: dg.DagsterInstance) -> None:
     tags = {runs.PROCESS_TAG: process} if process else {}
     run = add_run(instance, JOB, dg.DagsterRunStatus.STARTED, tags)

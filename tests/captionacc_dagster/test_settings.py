@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from captionacc_dagster.catalog.protocol import Stage
-from captionacc_dagster.settings import DEFAULT_TENANT_ID, Settings, SettingsError, load_settings
+from captionacc_dagster.settings import DEFAULT_TENANT_ID, Settings, SettingsError, load_settings, open_store
+from gpu_ops.s3 import S3Access
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("CAPTIONACC_", "SUPABASE_", "WASABI_", "MODAL_")) or name == "DAGSTER_HOME":
+        if name.startswith(("CAPTIONACC_", "SUPABASE_", "WASABI_", "MODAL_", "GOOGLE_", "DAGSTER_")):
             monkeypatch.delenv(name)
 
 
@@ -64,6 +65,8 @@ def test_time_limits_leave_room_for_ten_hours_of_film_and_can_be_set(monkeypatch
         ("CAPTIONACC_TENANT_ID", "../etc"),
         ("CAPTIONACC_THREADS", "0"),
         ("CAPTIONACC_LAYOUT_TIME_LIMIT_S", "soon"),
+        ("CAPTIONACC_OCR_ENGINE", "eyes"),
+        ("SUPABASE_SCHEMA", "public; DROP SCHEMA public"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(
@@ -76,17 +79,72 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(
 
 def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WASABI_SECRET_KEY_READWRITE", "hunter2")
-    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "hunter2")
+    for variable in ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_DB_URL", "DAGSTER_POSTGRES_URL"):
+        monkeypatch.setenv(variable, "hunter2")
     settings = load_settings()
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
     assert settings.wasabi_secret_key is not None
     assert settings.wasabi_secret_key.get_secret_value() == "hunter2"
 
 
-def test_the_cloud_profile_says_what_it_lacks() -> None:
-    settings = Settings(profile="cloud", wasabi_bucket="media")
-    assert settings.store_url == "s3://media"
-    with pytest.raises(SettingsError, match="WASABI_ENDPOINT_URL") as refused:
-        settings.refuse_cloud()
-    assert "WASABI_BUCKET" not in str(refused.value)
-    assert "CAPTIONACC_PROFILE=local" in str(refused.value)
+CLOUD = {
+    "CAPTIONACC_PROFILE": "cloud",
+    "SUPABASE_URL": "http://127.0.0.1:9",
+    "SUPABASE_SERVICE_ROLE_KEY": "key",
+    "WASABI_ACCESS_KEY_READWRITE": "access",
+    "WASABI_SECRET_KEY_READWRITE": "secret",
+    "WASABI_BUCKET": "media",
+    "WASABI_REGION": "eu-central-1",
+    "WASABI_ENDPOINT_URL": "http://127.0.0.1:9",
+    "MODAL_TOKEN_ID": "ak",
+    "MODAL_TOKEN_SECRET": "as",
+    "GOOGLE_APPLICATION_CREDENTIALS_JSON": "{}",
+}
+
+
+def test_the_local_profile_needs_no_variable() -> None:
+    load_settings().require_complete()
+
+
+def test_the_cloud_profile_names_every_variable_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPTIONACC_PROFILE", "cloud")
+    with pytest.raises(SettingsError) as refused:
+        load_settings().require_complete()
+    for variable in CLOUD:
+        assert variable in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", [name for name in CLOUD if name != "CAPTIONACC_PROFILE"])
+def test_the_cloud_profile_names_the_one_variable_it_lacks_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name, value in CLOUD.items():
+        monkeypatch.setenv(name, value)
+    load_settings().require_complete()
+    monkeypatch.delenv(variable)
+    with pytest.raises(SettingsError, match=f"Not set: {variable}\\."):
+        open_store(load_settings())
+
+
+def test_the_bucket_is_reached_with_the_endpoint_region_and_keys_that_are_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in CLOUD.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.store_access == S3Access(
+        endpoint="http://127.0.0.1:9",
+        region="eu-central-1",
+        access_key_id="access",
+        secret_access_key="secret",
+    )
+    assert open_store(settings).url == "s3://media"
+
+
+def test_each_profile_has_its_ocr_engine_and_either_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().ocr_engine_in_force == "rapid"
+    assert Settings(profile="cloud").ocr_engine_in_force == "google_vision"
+    monkeypatch.setenv("CAPTIONACC_OCR_ENGINE", "google_vision")
+    settings = load_settings()
+    assert settings.ocr_engine_in_force == "google_vision"
+    assert settings.missing() == ["GOOGLE_APPLICATION_CREDENTIALS_JSON"]

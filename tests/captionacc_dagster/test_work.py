@@ -3,21 +3,23 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import dagster as dg
 import pytest
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 
 from captionacc_dagster.artifacts import keys_of
 from captionacc_dagster.assets import work
 from captionacc_dagster.assets.work import MOST_RETRIES, STOPPED, stage_work
 from captionacc_dagster.catalog.protocol import Catalog, Stage, Video
+from captionacc_dagster.jobs import UNLESS_ANSWERED
 from captionacc_dagster.partitions import videos
 from gpu_ops.contract import BadVideo, WorkerCrashed
 from tests.captionacc_dagster.builders import AddVideo, extract_result
 
 Body = Callable[[Video, int], None]
-Run = Callable[[Video, Body], dg.ExecuteInProcessResult]
+Run = Callable[..., dg.ExecuteInProcessResult]
 
 
 @pytest.fixture
@@ -25,14 +27,18 @@ def run(catalog: Catalog, instance: dg.DagsterInstance, monkeypatch: pytest.Monk
     """Carries out one run whose layout work is the given function of the video and the number of the try."""
     monkeypatch.setattr(work, "RETRY_DELAY_S", 0)
 
-    def carry_out(video: Video, body: Body) -> dg.ExecuteInProcessResult:
+    def carry_out(
+        video: Video, body: Body, tags: Mapping[str, str] | None = None
+    ) -> dg.ExecuteInProcessResult:
         @dg.asset(partitions_def=videos)
         def worked(context: dg.AssetExecutionContext) -> None:
             with stage_work(context, catalog, Stage.LAYOUT) as held:
                 body(held.video, context.retry_number)
 
         instance.add_dynamic_partitions(str(videos.name), [video.id])
-        return dg.materialize([worked], instance=instance, partition_key=video.id, raise_on_error=False)
+        return dg.materialize(
+            [worked], instance=instance, partition_key=video.id, tags=tags, raise_on_error=False
+        )
 
     return carry_out
 
@@ -100,3 +106,23 @@ def test_a_run_that_finds_another_at_work_leaves_everything_as_it_is(
     assert not run(video, lambda _, attempt: tried.append(attempt)).success
     assert tried == []
     assert (catalog.video(video.id).status, catalog.video(video.id).error_message) == ("processing", None)
+
+
+@pytest.mark.parametrize(
+    ("tags", "works"),
+    [
+        (UNLESS_ANSWERED, False),
+        (UNLESS_ANSWERED | {PARENT_RUN_ID_TAG: "lost", RETRY_NUMBER_TAG: "1"}, False),  # a retry by Dagster
+        (UNLESS_ANSWERED | {PARENT_RUN_ID_TAG: "done"}, True),  # an operator's re-execution
+        ({}, True),  # materialized in the UI
+    ],
+)
+def test_what_another_run_has_made_meanwhile_is_made_again_only_for_an_operator(
+    run: Run, catalog: Catalog, add_video: AddVideo, tags: Mapping[str, str], works: bool
+) -> None:
+    video, tried = add_video(), list[int]()
+    catalog.claim(video.id, Stage.LAYOUT, "another run")
+    catalog.finish_layout(video.id, "another run", extract_result(keys_of(video)))
+    run(video, lambda _, attempt: tried.append(attempt), tags)
+    assert tried == ([0] if works else [])
+    assert catalog.video(video.id).error_message is None
