@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -12,12 +13,15 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from gpu_ops.stages import VARIABLE
 
 _SAMPLING_S = 0.1
 
@@ -36,12 +40,13 @@ class Cost:
 @dataclass(frozen=True)
 class Outcome:
     """What the product answered for one video. `region` in fractions of the frame, None if it found no
-    captions."""
+    captions. `stages`: the processor seconds of `cost` by stage; they add up to all of it."""
 
     captions: Sequence[Mapping[str, Any]]
     region: tuple[float, float, float, float] | None
     model_version: str
     cost: Cost
+    stages: Mapping[str, float]
 
     @property
     def failed(self) -> bool:
@@ -72,18 +77,60 @@ def process_video(video: Path, language: str, region: Sequence[float] | None = N
     told it."""
     home = Path(tempfile.mkdtemp(prefix="bench-home-"))
     try:
-        command: list[str | Path] = [_command(), "process", video, "--out", home / "out", "--format", "json"]
+        command: list[str | Path] = [_command(), "process", video, "--out", home / "out", "--format", "srt"]
         if language in ("en", "zh"):
             command += ["--lang", language]
         if region:
             command += ["--region", ",".join(f"{edge:.4f}" for edge in region)]
-        cost = measured(command, {"CAPTIONACC_HOME": str(home / "home")})
-        written = home / "out" / f"{video.stem}.json"
-        answer = json.loads(written.read_text(encoding="utf-8")) if written.exists() else []
-        captions = answer["captions"] if isinstance(answer, dict) else answer
-        return Outcome(captions, _region(home), _model_version(home), cost)
+        cost = measured(command, {"CAPTIONACC_HOME": str(home / "home"), VARIABLE: str(home / "stage-times")})
+        written = home / "out" / f"{video.stem}.srt"
+        captions = srt_captions(written.read_text(encoding="utf-8")) if written.exists() else []
+        stages = stage_seconds(home / "stage-times", cost.cpu_s)
+        return Outcome(captions, _region(home), _model_version(home), cost, stages)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def baseline_captions(
+    video: Path, region: Sequence[float], language: str
+) -> tuple[Sequence[Mapping[str, Any]], Cost]:
+    """What the SSIM baseline, told the region, finds in a process of its own, and what that costs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "captions.json"
+        place = ",".join(f"{edge:.4f}" for edge in region)
+        command = [sys.executable, "-m", "bench.baseline_ssim", video, place, language, answer]
+        cost = measured(command, {"PYTHONPATH": str(Path(__file__).parent.parent)})
+        if cost.exit_code:
+            raise RuntimeError(f"The baseline failed on {video.name}: {cost.output.strip()[-500:]}")
+        return json.loads(answer.read_text(encoding="utf-8")), cost
+
+
+def srt_captions(srt: str) -> list[dict[str, Any]]:
+    """The captions of a SubRip file: start_s, end_s, text."""
+    blocks = re.findall(r"([\d:,]+) --> ([\d:,]+)\n(.*?)\n\n", srt, re.DOTALL)
+    return [{"start_s": _seconds(start), "end_s": _seconds(end), "text": text} for start, end, text in blocks]
+
+
+def _seconds(clock: str) -> float:
+    hours, minutes, seconds = clock.replace(",", ".").split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def stage_seconds(folder: Path, total_s: float) -> dict[str, float]:
+    """Processor seconds by stage, and what is left of `total_s` for starting up and for Dagster."""
+    seconds: Counter[str] = Counter()
+    in_stages = in_workers = 0.0
+    for path in folder.glob("*.json"):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        seconds.update(report["stages"])
+        in_stages += sum(report["stages"].values())
+        in_workers += report["process"]
+    ordered = dict(seconds.most_common())
+    return {
+        **ordered,
+        "starting to compute, and the rest of it": in_workers - in_stages,
+        "orchestration (Dagster, catalog, command)": total_s - in_workers,
+    }
 
 
 def _command() -> Path:

@@ -38,11 +38,12 @@ def error_section(
         if number in in_time and not misread:
             continue
         kind = "missed" if partner is None else "misread" if number in in_time else "wrong times"
-        errors.append(_entry(kind, video, truth, caption, caption, partner))
+        moment = _disputed(caption, partner) if partner and kind == "wrong times" else _middle(caption)
+        errors.append(_entry(kind, video, truth, moment, caption, partner))
     matched = set(like.values()) | found_in_time
     for number, caption in enumerate(found):
         if number not in matched:
-            errors.append(_entry("nothing there", video, truth, caption, None, caption))
+            errors.append(_entry("nothing there", video, truth, _middle(caption), None, caption))
     return f"<h2>{html.escape(name)}</h2>" + ("".join(errors) or "<p>No errors.</p>")
 
 
@@ -59,15 +60,25 @@ def _entry(
     kind: str,
     video: Path,
     truth: Mapping[str, Any],
-    at: Mapping[str, Any],
+    moment: float,
     expected: Mapping[str, Any] | None,
     found: Mapping[str, Any] | None,
 ) -> str:
-    picture = _strip(video, truth, (at["start_s"] + at["end_s"]) / 2)
+    picture = _strip(video, truth, moment)
     return (
         f"<div class=e><b>{kind}</b>{picture}"
         f"<div><b>expected</b>{_said(expected)}</div><div><b>found</b>{_said(found)}</div></div>"
     )
+
+
+def _middle(caption: Mapping[str, Any]) -> float:
+    return (caption["start_s"] + caption["end_s"]) / 2
+
+
+def _disputed(expected: Mapping[str, Any], found: Mapping[str, Any]) -> float:
+    """In the middle of the time about which both disagree most."""
+    end = max(("start_s", "end_s"), key=lambda end: abs(expected[end] - found[end]))
+    return (expected[end] + found[end]) / 2
 
 
 def _said(caption: Mapping[str, Any] | None) -> str:

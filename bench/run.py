@@ -1,5 +1,6 @@
 """`make bench`: renders the clips, runs the product on each, and prints how well and how fast it did.
 
+Beside it, in the same run: plain decoding, and the method of the best open tool, which is told the region.
 The clips' fonts, photographs and sentences are held out: no engine parameter is ever chosen by looking at
 them.
 """
@@ -15,7 +16,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,32 +23,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.baseline_ssim import captions_by_ssim
 from bench.clips import QUICK, Clip, clips
 from bench.media import OUT, MissingMedia
-from bench.product import process_video
+from bench.product import Cost, baseline_captions, process_video
 from bench.report import error_section, page
-from bench.scoring import Comparison, Score, compare
-from bench.speed import Speed, measure_speed
+from bench.scoring import compare
+from bench.speed import DECODER, Speed, decoding_cost, measure_speed
+from bench.tables import BASELINE, Result, accuracy_table, clip_speed_table, stage_table
 
 _REGION_HOLDS = 0.9  # of each caption's area
-
-
-@dataclass(frozen=True)
-class Result:
-    """One clip's outcome. `regions` is the share of captions inside the region found, None if it was
-    given."""
-
-    clip: Clip
-    video: Path
-    truth: Mapping[str, Any]
-    found: Sequence[Mapping[str, Any]]
-    comparison: Comparison
-    regions: float | None = None
-    cpu_s: float | None = None
-    peak_bytes: int | None = None
-    model_version: str = ""
-    failure: str = ""
 
 
 def main() -> int:
@@ -64,15 +47,17 @@ def main() -> int:
         console.print(f"[red]{error}[/red]")
         return 2
     results = [] if options.speed_only else [_product_result(clip, options, console) for clip in chosen]
-    baseline = [_baseline_result(clip, console) for clip in chosen] if options.baseline else []
-    speed = measure_speed(OUT / "clips") if not options.no_speed else None
+    baseline = [_baseline_result(clip, console) for clip in chosen if options.baseline and results]
+    speed = None if options.no_speed else measure_speed(OUT / "clips", options.baseline)
     tables: list[Table] = []
     if results:
-        tables += _accuracy("CaptionAcc", results)
+        tables.append(accuracy_table("CaptionAcc", results))
     if baseline:
-        tables += _accuracy("SSIM baseline, region given", baseline)
+        tables.append(accuracy_table(f"{BASELINE}, region given", baseline))
+    if results:
+        tables.append(clip_speed_table(results, baseline))
     if speed:
-        tables.append(_speed_table(speed))
+        tables.append(stage_table(speed))
     models = {result.model_version for result in results if result.model_version}
     if speed:
         models.add(speed.job.model_version)
@@ -80,7 +65,7 @@ def main() -> int:
     console.print(conditions)
     for table in tables:
         console.print(table)
-    _write(options.out, conditions, tables, results, speed)
+    _write(options.out, conditions, tables, results, baseline, speed)
     if options.scorer and results:
         _second_opinion(options.scorer, results, console)
     console.print(f"Pictures of every error: {options.out / 'report.html'}")
@@ -88,11 +73,17 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="seven clips of 30 s instead of all of 60 s")
     parser.add_argument("--clips", help="only these clips, comma-separated")
     parser.add_argument("--duration", type=float, help="seconds of each clip")
-    parser.add_argument("--baseline", action="store_true", help="also run the SSIM baseline (slow)")
+    parser.add_argument(
+        "--no-baseline", dest="baseline", action="store_false", help=f"without {BASELINE} (slow)"
+    )
     parser.add_argument("--given-region", action="store_true", help="tell the product where the captions are")
     parser.add_argument("--auto-language", action="store_true", help="do not tell the product the language")
     parser.add_argument("--no-speed", action="store_true", help="leave the ten-minute speed test out")
@@ -122,19 +113,22 @@ def _product_result(clip: Clip, options: argparse.Namespace, console: Console) -
         truth,
         outcome.captions,
         compare(truth["captions"], outcome.captions),
+        outcome.cost,
         None if options.given_region else _share_inside(truth, outcome.region),
-        outcome.cost.cpu_s,
-        outcome.cost.peak_bytes,
+        decoding_cost(video).cpu_s,
         outcome.model_version,
         failure,
     )
 
 
 def _baseline_result(clip: Clip, console: Console) -> Result:
+    """A film without captions has no region to be told: there the baseline looks at the lower third, as
+    VideOCR does where nobody says more."""
     video, truth = clip.rendered(OUT / "clips")
-    console.print(f"{clip.name}: SSIM baseline ...", highlight=False)
-    found = captions_by_ssim(video, truth["region"], clip.language) if truth["region"] else []
-    return Result(clip, video, truth, found, compare(truth["captions"], found))
+    console.print(f"{clip.name}: {BASELINE} ...", highlight=False)
+    region = truth["region"] or (0.0, 2 / 3, 1.0, 1.0)
+    found, cost = baseline_captions(video, region, clip.language)
+    return Result(clip, video, truth, found, compare(truth["captions"], found), cost)
 
 
 def _share_inside(truth: Mapping[str, Any], region: Sequence[float] | None) -> float:
@@ -151,69 +145,6 @@ def _inside(box: Sequence[float], region: Sequence[float]) -> float:
     width = min(box[2], region[2]) - max(box[0], region[0])
     height = min(box[3], region[3]) - max(box[1], region[1])
     return max(0.0, width) * max(0.0, height) / ((box[2] - box[0]) * (box[3] - box[1]))
-
-
-def _accuracy(title: str, results: Sequence[Result]) -> list[Table]:
-    table = Table(title=f"{title}: accuracy")
-    for heading in (
-        "clip", "true", "found", "F1 @0.1 s", "F1 @1 sample", "mean error s", "worst s", "CER %", "exact %",
-        "in region", "CPU s/s", "peak MB",
-    ):  # fmt: skip
-        table.add_column(heading, justify="left" if heading == "clip" else "right")
-    for result in results:
-        _add_row(
-            table, result.clip.name + (" FAILED" if result.failure else ""), result.comparison.score, result
-        )
-    table.add_section()
-    for language in ("en", "zh", "en+zh"):
-        scores = [r.comparison.score for r in results if r.clip.language == language]
-        if scores:
-            _add_row(table, f"all {language}", sum(scores, Score()))
-    _add_row(table, "all", sum((r.comparison.score for r in results), Score()))
-    return [table]
-
-
-def _add_row(table: Table, name: str, score: Score, result: Result | None = None) -> None:
-    def cell(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    seconds = result.truth["duration_s"] if result else 1.0
-    error_rate, exact = score.character_error_rate, score.exact_rate
-    table.add_row(
-        name,
-        str(score.expected),
-        str(score.found),
-        f"{score.extents_f1:.3f}",
-        f"{score.f1(score.within_a_sample):.3f}" if score.expected + score.found else "",
-        cell(score.mean_error_s, ".3f"),
-        cell(score.worst_error_s, ".2f"),
-        cell(None if error_rate is None else error_rate * 100, ".2f"),
-        cell(None if exact is None else exact * 100, ".1f"),
-        cell(result.regions if result else None, ".0%"),
-        cell(result.cpu_s / seconds if result and result.cpu_s else None, ".2f"),
-        cell(result.peak_bytes / 1e6 if result and result.peak_bytes else None, ".0f"),
-    )
-
-
-def _speed_table(speed: Speed) -> Table:
-    table = Table(title=f"Speed: {speed.video_s / 60:g} minutes of 1920x1080 at 30 fps, H.264")
-    for heading in ("", "CPU s", "CPU s per video s", "wall s", "peak MB"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name, cost in (
-        (
-            f"the whole job ({len(speed.job.captions)} captions)" + (" FAILED" if speed.job.failed else ""),
-            speed.job.cost,
-        ),
-        (speed.decoder, speed.decoding),
-    ):
-        table.add_row(
-            name,
-            f"{cost.cpu_s:.1f}",
-            f"{cost.cpu_s / speed.video_s:.3f}",
-            f"{cost.wall_s:.1f}",
-            f"{cost.peak_bytes / 1e6:.0f}",
-        )
-    return table
 
 
 def _conditions(models: Sequence[str]) -> str:
@@ -238,7 +169,12 @@ def _conditions(models: Sequence[str]) -> str:
 
 
 def _write(
-    out: Path, conditions: str, tables: Sequence[Table], results: Sequence[Result], speed: Speed | None
+    out: Path,
+    conditions: str,
+    tables: Sequence[Table],
+    results: Sequence[Result],
+    baseline: Sequence[Result],
+    speed: Speed | None,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     plain = Console(width=150, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
@@ -249,26 +185,35 @@ def _write(
     (out / "report.html").write_text(report, encoding="utf-8")
     record: dict[str, Any] = {
         "conditions": conditions.splitlines(),
-        "clips": {
-            r.clip.name: {
-                "video": str(r.video),
-                "captions": list(r.found),
-                "score": vars(r.comparison.score),
-                "share_in_region": r.regions,
-                "cpu_s": r.cpu_s,
-                "peak_bytes": r.peak_bytes,
-                "failure": r.failure,
-            }
-            for r in results
-        },
+        "clips": {r.clip.name: _recorded(r) for r in results},
+        "baseline": {r.clip.name: _recorded(r) for r in baseline},
     }
     if speed:
         record["speed"] = {
             "video_s": speed.video_s,
-            "job": {k: v for k, v in vars(speed.job.cost).items() if k != "output"},
-            speed.decoder: {k: v for k, v in vars(speed.decoding).items() if k != "output"},
+            "job": _facts(speed.job.cost),
+            "stages": dict(speed.job.stages),
+            DECODER: _facts(speed.decoding),
+            "baseline_s": speed.excerpt_s,
+            "baseline": _facts(speed.baseline) if speed.baseline else None,
         }
     (out / "results.json").write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _recorded(result: Result) -> dict[str, Any]:
+    return {
+        "video": str(result.video),
+        "captions": list(result.found),
+        "score": vars(result.comparison.score),
+        "share_in_region": result.regions,
+        **_facts(result.cost),
+        "decoding_s": result.decoding_s,
+        "failure": result.failure,
+    }
+
+
+def _facts(cost: Cost) -> dict[str, Any]:
+    return {name: value for name, value in vars(cost).items() if name != "output"}
 
 
 def _second_opinion(scorer: Path, results: Sequence[Result], console: Console) -> None:
