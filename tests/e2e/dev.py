@@ -1,11 +1,10 @@
-"""`dagster dev` on the repository's workspace.yaml and dagster.yaml, as `make dev` starts it."""
+"""`captionacc dev`: Dagster's web server and daemon on the repository's workspace.yaml and dagster.yaml."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from captionacc_dagster.instance import prepare_home
 from captionacc_dagster.settings import Settings
+from tests.servers.postgres import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -24,16 +23,11 @@ ROOT = Path(__file__).parent.parent.parent
 @contextmanager
 def dagster_dev(settings: Settings, log: Path) -> Iterator[str]:
     """`make dev` without make: answers the address of the web server."""
-    home = prepare_home(settings)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1"]
+    port = free_port()
     with log.open("w") as output:
         server = subprocess.Popen(
-            [*command, "-p", str(port)],
-            cwd=ROOT,
-            env={**os.environ, "DAGSTER_HOME": str(home), "CAPTIONACC_HOME": str(settings.home)},
+            [Path(sys.executable).parent / "captionacc", "dev", "--port", str(port)],
+            env={**os.environ, "CAPTIONACC_HOME": str(settings.home)},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

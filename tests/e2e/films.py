@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gpu_ops.footage.distractors import Clock, Logo, Sign
 from gpu_ops.footage.film import Caption, Film, Style
 from gpu_ops.footage.render import render
 from gpu_ops.footage.sample import CHINESE, PHOTOGRAPHS
@@ -34,3 +36,33 @@ def render_film(
         seed=seed,
     )
     return render(film, path, options={"preset": "superfast", "crf": "23"})
+
+
+def render_hard_film(path: Path) -> dict[str, Any]:
+    """Sixteen seconds of what goes wrong most: captions one character apart without a gap, the same one again
+    after a gap, a short one, fades, a changing frame rate; a logo, a clock and a shop sign that are none."""
+    captions = [
+        Caption(0.7, 2.3, "我们还有时间吗？", STYLE),
+        Caption(2.3, 3.9, "你们还有时间吗？", STYLE),
+        Caption(4.6, 6.0, "We have no time.", STYLE),
+        Caption(6.5, 7.9, "We have no time.", STYLE),
+        Caption(8.5, 9.2, "No!", STYLE),
+        Caption(9.8, 12.0, "The road is still closed.", STYLE, 0.2, 0.2),
+        Caption(12.5, 15.2, "Don't forget your keys,\nand bring the blue umbrella.", STYLE),
+    ]
+    film = Film(
+        width=854,
+        height=480,
+        fps=25,
+        duration=16.0,
+        background=Camera(photographs=PHOTOGRAPHS, shot_s=(2.0, 4.0), grain=2.0),
+        captions=captions,
+        distractors=[
+            Logo("NEWS 7", replace(STYLE, size=0.05, outline=0.0, align="right", x=0.96, top=0.05)),
+            Clock(style=replace(STYLE, size=0.05, align="left", x=0.04, top=0.05)),
+            Sign("BAKERY", 3.0, 9.0, replace(STYLE, size=0.08, outline=0.0, top=0.3)),
+        ],
+        variable_rate=True,
+        seed=3,
+    )
+    return render(film, path, options={"preset": "superfast", "crf": "24"})

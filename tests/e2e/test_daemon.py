@@ -61,7 +61,7 @@ def test_a_killed_run_is_retried_by_itself_and_a_cancelled_one_says_so_and_can_b
         run = under_way(instance)
         assert run is not None
         assert "TerminateRunSuccess" in graphql(address, TERMINATE, {"run": run.run_id})
-        wait_for("the cancellation", lambda: video("cancelled.mp4").status == "error", 120, log)
+        wait_for("the cancellation", lambda: video("cancelled.mp4").status == "error", 240, log)
         assert video("cancelled.mp4").error_message == STOPPED
         psutil.wait_procs([worker], timeout=20)
         assert not worker.is_running()

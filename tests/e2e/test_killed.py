@@ -126,6 +126,8 @@ def test_two_terminals_on_one_film_share_the_work(
     assert process.wait(timeout=240) == 0
     assert second.stderr.count("Another run is at work") <= len(Stage)
     assert instance.get_runs_count() <= 2 * len(Stage)
+    (video,) = catalog.videos()
+    assert video.current_cropped_frames_version == 1
     assert (tmp_path / "out/film.srt").read_text() == (tmp_path / "second/film.srt").read_text()
     assert_clean(catalog, store, settings)
 

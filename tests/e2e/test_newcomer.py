@@ -95,7 +95,7 @@ def test_a_backfill_from_the_ui_and_one_asset_by_command_work_while_dagster_dev_
     before = made(instance, "layout_db")
 
     with dagster_dev(settings, log) as address:
-        wait_for("the code location", lambda: graphql(address, LOCATIONS).count("LOADED") > 0, 120, log)
+        wait_for("the code location", lambda: graphql(address, LOCATIONS).count("LOADED") > 0, 240, log)
         launched = graphql(
             address,
             LAUNCH,
