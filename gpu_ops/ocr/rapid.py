@@ -34,8 +34,8 @@ _DOUBTFUL = 0.85
 _LONE_L = re.compile(r"(?<![\w'’])l(?=\s|$|['’](?:m|ll|ve|d)\b)")
 # What is taller, as a fraction of the frame, and cannot be read is a texture.
 _TALLEST_ILLEGIBLE = 0.15
-# Where spaces get lost: after "I", and in what then looks like a very long word.
-_SUSPICIOUS_WORD = re.compile(r"\bI[abdghjkpqruvwy]|[A-Za-z]{16,}")
+# Log-odds of a space nearer to even than this are looked at again.
+_UNSURE_SPACE = 2.0
 
 
 class RapidEngine:
@@ -108,8 +108,8 @@ class RapidEngine:
     def read_lines(self, lines: Sequence[Image]) -> list[Line]:
         """Read tightly cut lines; a doubtful one is looked at again in other ways and the best reading kept.
 
-        The confidence is the product of the characters' probabilities: an estimate that the whole line is
-        exact.
+        The confidence is the product of the probabilities of letters and spaces: an estimate that the whole
+        line is exact.
         """
         return [
             self._second_look(line, reading)
@@ -120,13 +120,11 @@ class RapidEngine:
         if not _doubtful(first):
             return Line(_text(first), _exactness(first))
         others = self._readings([_wider(line), _padded(line), _contrasted(line)])
-        best = max(
-            [first, *others], key=lambda reading: (round(_exactness(reading), 2), _text(reading).count(" "))
-        )
-        agreeing = [reading for reading in (first, *others) if _squeezed(reading) == _squeezed(best)]
-        # Readings that differ in spaces only: more often one is lost than invented.
-        spaced = max(agreeing, key=lambda reading: _text(reading).count(" "))
-        return Line(_text(spaced), _exactness(best))
+        best = max([first, *others], key=_certainty)
+        agreeing = [reading for reading in (first, *others) if _word(reading) == _word(best)]
+        spaces = np.mean([reading.spaces for reading in agreeing], axis=0)
+        agreed = replace(best, spaces=tuple(np.atleast_1d(spaces).tolist()))
+        return Line(_text(agreed), _exactness(agreed))
 
     def _areas(self, image: Image, long_side: int) -> list[list[TextArea]]:
         try:
@@ -173,43 +171,43 @@ def _cut(image: Image, area: TextArea) -> Image:
 
 
 def _text(reading: Reading) -> str:
-    text = " ".join("".join(reading.characters).split())
+    if not reading.letters:
+        return ""
+    spaces = [" " if odds > 0 else "" for odds in reading.spaces]
+    text = "".join(
+        letter.character + space for letter, space in zip(reading.letters, [*spaces, ""], strict=True)
+    )
     return _LONE_L.sub("I", text)
 
 
-def _squeezed(reading: Reading) -> str:
-    return "".join(_text(reading).split())
+def _word(reading: Reading) -> str:
+    """All letters without spaces."""
+    return "".join(letter.character for letter in reading.letters)
 
 
 def _average(reading: Reading) -> float:
-    return float(np.mean(reading.probabilities)) if reading.probabilities else 0.0
+    return float(np.mean([letter.chance for letter in reading.letters])) if reading.letters else 0.0
+
+
+def _certainty(reading: Reading) -> float:
+    """The product of the letters' probabilities: an estimate that all are right."""
+    return math.prod(letter.chance for letter in reading.letters) if reading.letters else 0.0
 
 
 def _exactness(reading: Reading) -> float:
-    """The product of the letters' probabilities. Spaces are left out: where the model puts one at 0.2 to 0.5,
-    there is one as surely as elsewhere (measured by gpu_ops.ocr.calibrate).
-    """
-    return math.prod(_letters(reading)) if _text(reading) else 0.0
-
-
-def _letters(reading: Reading) -> list[float]:
-    """The probabilities of what is no space."""
-    return [
-        chance
-        for letter, chance in zip(reading.characters, reading.probabilities, strict=True)
-        if letter != " "
-    ]
+    """An estimate that all letters and all spaces are right."""
+    return _certainty(reading) * math.prod(1 / (1 + math.exp(-abs(odds))) for odds in reading.spaces)
 
 
 def _doubtful(reading: Reading) -> bool:
-    """An uncertain letter, nothing at all, or a word so long that its spaces may be lost."""
-    uncertain = min(_letters(reading), default=0.0) < _DOUBTFUL
-    return uncertain or _SUSPICIOUS_WORD.search(_text(reading)) is not None
+    """An uncertain letter, an uncertain space, or nothing at all."""
+    uncertain = min((letter.chance for letter in reading.letters), default=0.0) < _DOUBTFUL
+    return uncertain or min(map(abs, reading.spaces), default=_UNSURE_SPACE) < _UNSURE_SPACE
 
 
 def _wider(line: Image) -> Image:
     """Stretched: narrow letters and the spaces between words get more columns."""
-    return cv2.resize(line, None, fx=1.25, fy=1, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    return cv2.resize(line, None, fx=1.3, fy=1, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def _padded(line: Image) -> Image:

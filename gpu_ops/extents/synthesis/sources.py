@@ -146,10 +146,11 @@ def fonts(script: str, split: Split) -> tuple[FontFile, ...]:
     """Faces of this split for `script` (a key of FAMILIES); empty if none is installed."""
     wanted = tuple(family for family in FAMILIES[script] if _held_out(family) == (split == "held-out"))
     candidates = (font for font in _installed_fonts() if wanted and font.family.startswith(wanted))
-    return tuple(font for font in candidates if _draws(font, SAMPLE_LETTERS[script]))
+    return tuple(font for font in candidates if draws(font, SAMPLE_LETTERS[script]))
 
 
-def _draws(font: FontFile, letters: str) -> bool:
+def draws(font: FontFile, letters: str) -> bool:
+    """Whether the face has all of `letters`."""
     face = ImageFont.truetype(font.path, 24, index=font.face)
 
     def pixels(letter: str) -> bytes:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
-from gpu_ops.ocr.calibrate import Sample, calibration_error, fit, samples
+from gpu_ops.extents.synthesis.sources import FontFile
+from gpu_ops.footage.sample import CHINESE, PHOTOGRAPHS
+from gpu_ops.ocr.calibrate import Media, Sample, calibration_error, fit, samples
 from gpu_ops.ocr.confidence import exact_share
 from gpu_ops.ocr.rapid import RapidEngine
 
@@ -39,9 +42,12 @@ def test_the_calibration_error_is_none_for_true_shares_and_large_for_boasts():
 
 @pytest.mark.slow
 def test_confidence_is_calibrated_on_captions_of_a_fresh_seed():
-    found = list(samples(seed=77, films=5, engine=RapidEngine()))
-    assert len(found) == 60
+    letters = [FontFile(str(CHINESE.path), 0, "sample")]
+    photographs = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in PHOTOGRAPHS]
+    media = Media({"latin": letters, "chinese": letters}, photographs)
+    found = list(samples(seed=77, films=8, engine=RapidEngine(), media=media))
+    assert len(found) == 96
     assert calibration_error(found, bins=3) <= 0.1
     sure = [sample.exact for sample in found if sample.confidence >= 0.9]
-    assert len(sure) >= 20
+    assert len(sure) >= 40
     assert np.mean(sure) >= 0.85

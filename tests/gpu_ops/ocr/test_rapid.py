@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import cv2
 import numpy as np
@@ -78,6 +79,23 @@ def test_sentences_on_busy_backgrounds_are_read_with_spaces_and_punctuation(engi
 def test_a_line_much_wider_than_high_is_not_squeezed(engine: RapidEngine):
     sentence = " ".join(SENTENCES[:3])
     assert read_picture(written(busy(2400, 70, 3), sentence, (1200, 35), 34), engine).text == sentence
+
+
+def test_words_in_condensed_letters_stay_apart(engine: RapidEngine):
+    sentences = [
+        "If only one of them is at home",
+        "A map is not a place",
+        "In fact it is a list of all that is in it",
+        "The end of a long day at sea",
+        "I am not sure that it was a good idea, sir.",
+    ]
+    errors = 0
+    for share, seed in product((0.65, 0.7, 0.8), range(2 * len(sentences))):
+        sentence, again = sentences[seed // 2], seed % 2
+        usual = written(busy(1900, 110, seed // 2 + 10 * again), sentence, (950, 55), 40 + seed)
+        condensed = cv2.resize(usual, None, fx=share, fy=1, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        errors += distance(read_picture(condensed, engine).text, sentence)
+    assert errors <= 0.01 * 6 * sum(map(len, sentences))
 
 
 def test_boxes_of_a_full_frame_lie_around_their_text(engine: RapidEngine):
