@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -191,9 +192,12 @@ def test_an_upload_whose_process_is_stopped_shows_nothing(
 ) -> None:
     os.truncate(film, 12 * PART_BYTES)
     proxy.delay_s = 0.5
+    signalled = Event()
+    proxy.meanwhile = lambda request: signalled.wait(20) if "partNumber" in request else None
     process = start_transfer(proxy.access, bucket, f"store.upload(Path({str(film)!r}), {KEY!r})")
     wait_until(lambda: any("partNumber" in request for request in proxy.requests))
     process.send_signal(how)
+    signalled.set()
     assert process.wait(20) != 0
     assert not any("partNumber=12" in request for request in proxy.requests)
     assert direct.head(KEY) is None
