@@ -55,7 +55,7 @@ def stage_work(context: dg.AssetExecutionContext, catalog: Catalog, stage: Stage
         ) as held:
             try:
                 yield held
-            except (WorkHeld, AlreadyAnswered, VideoNotFound, LeaseLost):
+            except (WorkHeld, VideoNotFound, LeaseLost):
                 raise
             except WorkStopped as stopped:
                 raise dg.Failure(str(stopped), allow_retries=False) from stopped
