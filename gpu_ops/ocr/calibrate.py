@@ -274,9 +274,7 @@ def _calibrate_spaces(seed: int, films: int, media: Media) -> None:
     chances = [np.array([letter.space_before for letter in reading.letters[1:]]) for reading, _ in held]
     alone = np.mean([np.all((c > 0.1) == spaces) for c, (_, spaces) in zip(chances, held, strict=True)])
     both = np.mean([np.all((gap_terms(r.letters) @ np.array(weights) > 0) == spaces) for r, spaces in held])
-    print(
-        f"seed {seed + 1}: {len(held)} lines; all spaces right in {both:.3f}, by chance alone {alone:.3f}"
-    )
+    print(f"seed {seed + 1}: {len(held)} lines; all spaces right in {both:.3f}, by chance alone {alone:.3f}")
 
 
 if __name__ == "__main__":
