@@ -5,24 +5,35 @@ import shutil
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gpu_ops.extents.synthesis import films, sources, texts
 from gpu_ops.extents.synthesis.films import TrueCaption, random_film
 from gpu_ops.extents.synthesis.scenes import FRAMES, random_scene
+from gpu_ops.extents.synthesis.sources import FontFile
 from gpu_ops.footage.film import Caption
+from gpu_ops.footage.sample import CHINESE
 from gpu_ops.footage.truth import shows
 
-needs_fonts = pytest.mark.skipif(
-    shutil.which("fc-list") is None or not sources.scripts("train") or not sources.scripts("held-out"),
-    reason="draws with installed fonts",
-)
 
-
-@pytest.fixture(autouse=True)
-def one_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading every installed photograph takes seconds; one made-up picture serves here."""
+@pytest.fixture
+def packaged_media(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw with the font of the sample film and a made-up picture, whatever is installed."""
     picture = np.random.default_rng(1).integers(0, 256, (600, 800), dtype=np.uint8)
-    monkeypatch.setattr(sources, "photographs", lambda split: (picture,))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    face = FontFile(str(CHINESE.path), 0, "sample")
+
+    def photographs(split: sources.Split) -> tuple[NDArray[np.uint8], ...]:
+        return (picture,)
+
+    def fonts(script: str, split: sources.Split) -> tuple[FontFile, ...]:
+        return (face,)
+
+    def scripts(split: sources.Split) -> tuple[str, ...]:
+        return ("latin", "chinese")
+
+    monkeypatch.setattr(sources, "photographs", photographs)
+    monkeypatch.setattr(sources, "fonts", fonts)
+    monkeypatch.setattr(sources, "scripts", scripts)
 
 
 def test_one_character_apart_is_exactly_that() -> None:
@@ -35,14 +46,14 @@ def test_one_character_apart_is_exactly_that() -> None:
             assert abs(len(other) - len(text)) <= 1
 
 
-@needs_fonts
+@pytest.mark.skipif(shutil.which("fc-list") is None, reason="lists installed fonts")
 def test_held_out_fonts_are_never_trained_on() -> None:
     for script in sources.scripts("train"):
         trained = {font.family for font in sources.fonts(script, "train")}
         assert not any(family.startswith(sources.HELD_OUT_FAMILIES) for family in trained)
 
 
-@needs_fonts
+@pytest.mark.usefixtures("packaged_media")
 def test_the_same_seed_draws_the_same_scene() -> None:
     first, second = (random_scene(random.Random(11), (64, 256)) for _ in range(2))
     np.testing.assert_array_equal(first.frames, second.frames)
@@ -51,7 +62,7 @@ def test_the_same_seed_draws_the_same_scene() -> None:
     assert first.letters.shape == (FRAMES, 8, 32)
 
 
-@needs_fonts
+@pytest.mark.usefixtures("packaged_media")
 @pytest.mark.parametrize("hard", [0.0, 1.0])
 def test_letters_are_marked_exactly_where_frames_show_captions(hard: float) -> None:
     rng = random.Random(4)
@@ -61,7 +72,7 @@ def test_letters_are_marked_exactly_where_frames_show_captions(hard: float) -> N
         assert not scene.letters[empty].any()
 
 
-@needs_fonts
+@pytest.mark.usefixtures("packaged_media")
 def test_a_film_numbers_its_grid_frames_and_keeps_captions_apart() -> None:
     film = random_film(3, "back_to_back", seconds=4)
     frames = list(film.frames())
