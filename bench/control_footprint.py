@@ -66,16 +66,10 @@ def _production() -> Generator[Mapping[str, str]]:
     with supabase_project() as project, s3_server() as s3:
         migrate(project.database_url, "captionacc")
         yield {
-            "CAPTIONACC_PROFILE": "cloud",
-            "SUPABASE_URL": project.url,
-            "SUPABASE_SERVICE_ROLE_KEY": project.service_role_key,
-            "SUPABASE_DB_URL": project.database_url,
+            **project.environment,
+            **s3.environment(),
             "DAGSTER_POSTGRES_URL": project.postgres.create_database("dagster"),
             "WASABI_BUCKET": s3.make_bucket("captions"),
-            "WASABI_ENDPOINT_URL": s3.access.endpoint,
-            "WASABI_REGION": s3.access.region,
-            "WASABI_ACCESS_KEY_READWRITE": s3.access.access_key_id,
-            "WASABI_SECRET_KEY_READWRITE": s3.access.secret_access_key,
             "MODAL_TOKEN_ID": "ak-idle",
             "MODAL_TOKEN_SECRET": "as-idle",
             "GOOGLE_APPLICATION_CREDENTIALS_JSON": "{}",

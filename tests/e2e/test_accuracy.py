@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MEAN_ERROR_S = 0.02
 # Cropping, encoding and the pair model against decoding the film and nothing else: measured 2.1 times as
-# much on a quiet machine, 3.0 beside other work, which slows the two down by different amounts.
-TIMES_DECODING = 4.0
+# much on a quiet machine, and up to 3.0 beside other work, which slows the two down by different amounts.
+TIMES_DECODING = 3.5
 DECODE = "import av,sys\nwith av.open(sys.argv[1]) as c:\n for f in c.decode(video=0): pass"
 
 
@@ -35,8 +35,10 @@ def test_every_caption_of_the_demo_film_is_found_on_time_and_read_exactly_at_lit
     done = captionacc("process", film, timeout=500)
     assert done.returncode == 0, done.stderr
 
-    in_json = compare(truth, json.loads(film.with_suffix(".json").read_text())).score
-    assert in_json.expected == in_json.found == in_json.on_time == in_json.exact == 10
+    found = json.loads(film.with_suffix(".json").read_text())
+    assert [caption["text"] for caption in found] == [caption["text"] for caption in truth]
+    in_json = compare(truth, found).score
+    assert in_json.expected == in_json.found == in_json.on_time == 10
     assert mean_error(in_json) <= MEAN_ERROR_S
     assert in_json == in_subtitles(film, truth)
 

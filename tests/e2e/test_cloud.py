@@ -6,6 +6,7 @@ what they are asked is really computed. The same daemon, code server and command
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -111,12 +112,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         modal = ModalServer()
         modal.start()
         stack.callback(modal.stop)
-        store = {
-            "WASABI_ENDPOINT_URL": s3.access.endpoint,
-            "WASABI_REGION": s3.access.region,
-            "WASABI_ACCESS_KEY_READWRITE": ACCESS_KEY,
-            "WASABI_SECRET_KEY_READWRITE": SECRET_KEY,
-        }
+        store = s3.environment(
+            dataclasses.replace(s3.access, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)
+        )
         crops = threading.Event()
         compute = container({**store, **vision.environment})
 
@@ -127,11 +125,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
         modal.every_call = carry_out
         environment = {
-            "CAPTIONACC_PROFILE": "cloud",
             "CAPTIONACC_HOME": str(home),
-            "SUPABASE_URL": project.url,
-            "SUPABASE_SERVICE_ROLE_KEY": project.service_role_key,
-            "SUPABASE_DB_URL": project.database_url,
+            **project.environment,
             "DAGSTER_POSTGRES_URL": project.postgres.create_database(DAGSTER_DATABASE),
             "WASABI_BUCKET": BUCKET,
             **store,

@@ -22,7 +22,7 @@ from urllib.request import Request, urlopen
 
 import boto3
 
-from gpu_ops.s3 import S3Access
+from gpu_ops.s3 import ACCESS_VARIABLES, S3Access
 
 REGION = "us-east-1"
 START_LIMIT_S = 60
@@ -43,6 +43,10 @@ class S3Server:
             access_key_id="testing",
             secret_access_key="testing-secret",
         )
+
+    def environment(self, access: S3Access | None = None) -> dict[str, str]:
+        """What makes captionacc use this endpoint, with the keys of `access`."""
+        return {name: getattr(access or self.access, field) for field, name in ACCESS_VARIABLES.items()}
 
     def client(self, service: Literal["s3", "iam"] = "s3") -> Any:
         """A client of another make than the store's, to arrange and to look behind it."""

@@ -99,6 +99,16 @@ class Supabase:
     _superuser: Any
     _rest: _Rest
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes captionacc use this project for its catalog."""
+        return {
+            "CAPTIONACC_PROFILE": "cloud",
+            "SUPABASE_URL": self.url,
+            "SUPABASE_SERVICE_ROLE_KEY": self.service_role_key,
+            "SUPABASE_DB_URL": self.database_url,
+        }
+
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement as superuser, below row-level security; answers its rows."""
         with self._superuser.cursor() as cursor:
