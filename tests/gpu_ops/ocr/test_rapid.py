@@ -14,7 +14,7 @@ from gpu_ops.contract import BadRequest
 from gpu_ops.ocr.engine import Image, OcrFailed
 from gpu_ops.ocr.languages import SUPPORTED_LANGUAGES, check_languages, google_hints
 from gpu_ops.ocr.rapid import RapidEngine
-from gpu_ops.ocr.strips import read_picture
+from gpu_ops.ocr.strips import Span, read_picture
 
 SENTENCES = [
     "I don't know what you're talking about.",
@@ -96,6 +96,23 @@ def test_words_in_condensed_letters_stay_apart(engine: RapidEngine):
         condensed = cv2.resize(usual, None, fx=share, fy=1, interpolation=cv2.INTER_AREA).astype(np.uint8)
         errors += distance(read_picture(condensed, engine).text, sentence)
     assert errors <= 0.01 * 6 * sum(map(len, sentences))
+
+
+class ShortSighted(RapidEngine):
+    """Its lines end where the last letter begins, as those of faint stops do."""
+
+    def find_lines(self, strip: Image) -> list[Span]:
+        return [
+            (left, top, right - round(0.5 * (bottom - top)), bottom)
+            for left, top, right, bottom in super().find_lines(strip)
+        ]
+
+
+def test_a_stop_beyond_the_end_of_a_line_is_found():
+    engine = ShortSighted()
+    for seed, sentence in enumerate(("Where did you put the map?", "It is on the kitchen table,")):
+        image = written(busy(1200, 130, seed), sentence, (600, 65), 44)
+        assert read_picture(image, engine).text == sentence
 
 
 def test_boxes_of_a_full_frame_lie_around_their_text(engine: RapidEngine):
