@@ -49,5 +49,5 @@ def test_confidence_is_calibrated_on_captions_of_a_fresh_seed():
     assert len(found) == 96
     assert calibration_error(found, bins=3) <= 0.1
     sure = [sample.exact for sample in found if sample.confidence >= 0.9]
-    assert len(sure) >= 40
+    assert len(sure) >= 30
     assert np.mean(sure) >= 0.85
