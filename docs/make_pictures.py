@@ -27,7 +27,9 @@ ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 PORT = 3977
 ADDRESS = f"http://127.0.0.1:{PORT}"
-GROUPS = "%2C".join(f"global%40global%3A{group}" for group in ("upload", "layout", "extents", "captions"))
+GROUPS = "%2C".join(
+    f"global%40global%3A{group}" for group in ("upload", "layout", "extents", "captions", "training")
+)
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def graph(page: Page) -> None:
     page.goto(f"{ADDRESS}/asset-groups?expanded={GROUPS}")
     page.get_by_text("subtitles", exact=True).first.wait_for(timeout=60_000)
     page.wait_for_timeout(5_000)
-    page.screenshot(path=PICTURES / "graph.png", clip={"x": 545, "y": 330, "width": 1550, "height": 290})
+    page.screenshot(path=PICTURES / "graph.png", clip={"x": 545, "y": 255, "width": 1507, "height": 415})
 
 
 def captions(page: Page, video_id: str) -> None:
