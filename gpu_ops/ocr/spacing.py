@@ -17,13 +17,22 @@ from numpy.typing import NDArray
 # validation 94.5 % of the lines have all spaces and no other; with the recogniser's chance alone, at its best
 # limit, 91.5 %.
 WEIGHTS = (3.46, 0.97, 6.22, -8.77)
-# Between characters as wide as high there is hardly a space, and the letters' distance says nothing.
-_LIKELY_BETWEEN_WIDE = 0.18
+# Beside characters as wide as high, apostrophes and hyphens the distance says nothing: what the recogniser
+# thinks decides.
+_LIKELY_ALONE = 0.18
+_JOINING = "'’-"
 _LEAST_CHANCE, _MOST_CHANCE = 1e-5, 1 - 1e-3
 _UNLIKELY_SPACE = 0.02
 
 # How wide letters are in most faces, in letter sizes.
-_NARROW, _RATHER_NARROW, _RATHER_WIDE, _WIDE = "ijl!'.,:;|", 'frtI()[]-"/', "cksvxyzJ", "mwMW@%"
+_WIDTHS = (
+    ("ijl!'.,:;|", 0.26),
+    ('frtI()[]-"/', 0.33),
+    ("cksvxyzJ", 0.48),
+    ("wm", 0.8),
+    ("M", 0.85),
+    ("W@%", 0.95),
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,13 @@ def space_odds(letters: Sequence[Letter]) -> tuple[float, ...]:
     if len(letters) < 2:
         return ()
     odds = gap_terms(letters) @ np.array(WEIGHTS)
-    wide = np.array([_is_wide(letter.character) for letter in letters])
-    chances = np.array([letter.space_before for letter in letters[1:]])
-    return tuple(
-        np.where(wide[:-1] | wide[1:], _logit(chances) - _logit(_LIKELY_BETWEEN_WIDE), odds).tolist()
+    # A dash at the beginning says who speaks, and stands apart.
+    alone = np.array(
+        [_is_wide(x.character) or (n > 0 and x.character in _JOINING) for n, x in enumerate(letters)]
     )
+    chances = np.array([letter.space_before for letter in letters[1:]])
+    by_recogniser = _logit(chances) - _logit(_LIKELY_ALONE)
+    return tuple(np.where(alone[:-1] | alone[1:], by_recogniser, odds).tolist())
 
 
 def gap_terms(letters: Sequence[Letter]) -> NDArray[np.float64]:
@@ -81,7 +92,7 @@ def _width(character: str) -> float:
     plain = unicodedata.normalize("NFD", character)[0]
     if _is_wide(plain):
         return 1.0
-    for letters, width in ((_NARROW, 0.26), (_RATHER_NARROW, 0.33), (_RATHER_WIDE, 0.48), (_WIDE, 0.82)):
+    for letters, width in _WIDTHS:
         if plain in letters:
             return width
     return 0.66 if plain.isupper() else 0.54

@@ -42,6 +42,11 @@ def test_there_is_none_before_a_comma() -> None:
     assert text_of(line("one , on", gap=0.2, chance=0.3)) == "one, on"
 
 
+def test_an_apostrophe_or_a_hyphen_holds_a_word_together_and_a_dash_at_the_beginning_does_not() -> None:
+    assert text_of(line("they ' re well - known", gap=0.25, chance=0.05)) == "they're well-known"
+    assert text_of(line("- No one", gap=0.25, chance=0.05)) == "- No one"
+
+
 def test_numbers_and_times_stay_whole() -> None:
     assert text_of(line("at 9:30 and 3.14", gap=0.25, chance=0.4)) == "at 9:30 and 3.14"
 
