@@ -122,7 +122,7 @@ class _Work:
                 video = self._stage(video, Stage.CAPTIONS)
                 rows = artifacts.read_captions(self.store, video)
                 errors = [row.ocr_error for row in rows if row.is_caption and row.text is None]
-                done = replace(done, notes=reading_warnings(errors))
+                done = replace(done, notes=(*self._layout_warnings(video), *reading_warnings(errors)))
             else:
                 done = replace(done, notes=(NO_CAPTIONS,))
                 rows = []
@@ -244,6 +244,13 @@ class _Work:
         made = self._last_made(video, "caption_frame_extents_db")
         wanted = registry.model(self.options.model_version).version
         return made is not None and made.metadata["model_version"].value == wanted
+
+    def _layout_warnings(self, video: Video) -> Sequence[str]:
+        """What the search for the region warned of; of no interest where the user gave one."""
+        made = self._last_made(video, "layout_db")
+        if made is None or self.options.region or "warnings" not in made.metadata:
+            return ()
+        return (str(made.metadata["warnings"].value),)
 
     def _last_made(self, video: Video, asset: str) -> dg.AssetMaterialization | None:
         records = self.instance.fetch_materializations(

@@ -49,7 +49,7 @@ from gpu_ops.extents.provenance import code_version
 from gpu_ops.extents.registry import UnknownModel
 from gpu_ops.extents.timeline import timeline_jpeg
 from gpu_ops.layout import database as layout_db
-from gpu_ops.layout.analysis import suggest_probe_times
+from gpu_ops.layout.analysis import Analysis, suggest_probe_times
 from gpu_ops.layout.extract import extract_layout
 from gpu_ops.ocr.engine import OcrEngine
 from gpu_ops.ocr.languages import check_languages, reading_warnings
@@ -66,6 +66,10 @@ from gpu_ops.video.verify import verify_chunks
 
 # Frames that the pair model encodes at once on a GPU.
 GPU_BATCH = 64
+SECOND_PLACE = (
+    "Captions seem to stand at a second place too, at {region} (left, top, right, bottom). "
+    "One place of a video is read; given as the region, it is that one."
+)
 # Decoded frames that may wait for who uses them: enough to even out the work, few enough for any memory.
 FULL_FRAMES_AHEAD = 2
 CROPPED_FRAMES_AHEAD = 16
@@ -154,10 +158,15 @@ def extract_frames_and_ocr(bench: Workbench, request: ExtractRequest) -> Extract
             "layout_db": _digest([repr((analysis.layout, analysis.boxes)).encode()]),
         },
         preview_jpeg=found.preview_jpeg,
-        warnings=()
-        if analysis.layout.region
-        else ("No captions were found. Approve the layout with a region if there are some.",),
+        warnings=tuple(_layout_warnings(analysis)),
     )
+
+
+def _layout_warnings(analysis: Analysis) -> Iterator[str]:
+    if analysis.layout.region is None:
+        yield "No captions were found. Approve the layout with a region if there are some."
+    if analysis.elsewhere is not None:
+        yield SECOND_PLACE.format(region=analysis.elsewhere)
 
 
 def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferRequest) -> CropInferResult:

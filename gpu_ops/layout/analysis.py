@@ -28,7 +28,14 @@ from gpu_ops.layout.evidence import (
     thinned,
     weighed,
 )
-from gpu_ops.layout.row import Row, best_row, is_convincing, on_the_other_side, with_further_lines
+from gpu_ops.layout.row import (
+    Row,
+    best_row,
+    elsewhere,
+    is_convincing,
+    on_the_other_side,
+    with_further_lines,
+)
 from gpu_ops.ocr.engine import OcrBox
 
 MODEL_VERSION = "caption-row-1"
@@ -77,13 +84,15 @@ class CaptionRowModel:
 class Analysis:
     """A layout with its boxes labelled, and the model that labelled them (None without captions).
 
-    `texts` says how many different captions were seen in the caption row.
+    `texts` says how many different captions were seen in the caption row, `elsewhere` where others seem to
+    stand, outside the region.
     """
 
     layout: Layout
     boxes: list[FrameBox]
     model: BoxModel | None
     texts: int = 0
+    elsewhere: CropRegion | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -151,7 +160,15 @@ def analyse_boxes(
     model = _model(blocks, [box for box in seen if id(box) in static], aspect)
     boxes = [_predicted(model, box) for box in _stored(frames, labels)]
     texts = sum(len(different_texts(block.row.members)) for block in blocks)
-    return Analysis(_layout(blocks, aspect), boxes, BoxModel(model.to_bytes(), MODEL_VERSION), texts)
+    layout = _layout(blocks, aspect)
+    second = layout.region and elsewhere(row, candidates, layout.region.top, layout.region.bottom, aspect)
+    return Analysis(
+        layout,
+        boxes,
+        BoxModel(model.to_bytes(), MODEL_VERSION),
+        texts,
+        _region(_Block(second, with_further_lines(second, candidates)), aspect) if second else None,
+    )
 
 
 def classify(model: CaptionRowModel, box: OcrBox) -> tuple[PredictedLabel, float]:

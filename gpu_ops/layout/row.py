@@ -22,6 +22,8 @@ from gpu_ops.layout.evidence import (
 
 _LEAST_ON_A_SIDE = 2.5  # different texts
 _SHARE_OF_A_SIDE = 0.2
+_LEAST_ELSEWHERE, _SHARE_ELSEWHERE = 3.0, 0.1
+_LINES_OF_A_CAPTION = 3
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,12 @@ def is_convincing(row: Row, frame_count: int, aspect: float) -> bool:
     if frame_count <= 4:
         centred = row.anchor == "center" and abs(row.position / aspect - 0.5) < 0.04
         return evidence >= 0.9 and centred and row.members[0].middle > 0.6
-    if _is_usual(row, aspect):
+    if is_usual(row, aspect):
         return evidence >= max(1.7, min(3.0, 0.015 * frame_count))
     return evidence >= max(2.7, min(4.0, 0.06 * frame_count))
 
 
-def _is_usual(row: Row, aspect: float) -> bool:
+def is_usual(row: Row, aspect: float) -> bool:
     """Centred lines of one height that lie exactly in one row in the lower or upper third, as captions do."""
     height = median(box.height for box in row.members)
     centres = [box.at("center") - aspect / 2 for box in row.members]
@@ -121,6 +123,21 @@ def on_the_other_side(row: Row, candidates: Sequence[Seen], aspect: float) -> Ro
     evidence = evidence_of(other.members)
     enough = max(_LEAST_ON_A_SIDE, _SHARE_OF_A_SIDE * evidence_of(row.members))
     return other if evidence >= enough and evidence >= 0.8 * evidence_of(left_over) else None
+
+
+def elsewhere(row: Row, candidates: Sequence[Seen], top: float, bottom: float, aspect: float) -> Row | None:
+    """Captions above `top` or below `bottom` (frame heights, down): a second place of the film for them.
+
+    They look like captions by themselves, and there are not few beside those of `row`.
+    """
+    outside = [box for box in candidates if box.bottom <= top or box.top >= bottom]
+    # Of credits and lists every line is a row.
+    frames = [box.frame for box in outside]
+    other = best_row([box for box in outside if frames.count(box.frame) <= _LINES_OF_A_CAPTION], aspect)
+    if other is None or not is_usual(other, aspect):
+        return None
+    enough = max(_LEAST_ELSEWHERE, _SHARE_ELSEWHERE * evidence_of(row.members))
+    return other if evidence_of(other.members) >= enough else None
 
 
 def with_further_lines(row: Row, candidates: Sequence[Seen]) -> list[Seen]:

@@ -38,6 +38,33 @@ def render_film(
     return render(film, path, options={"preset": "superfast", "crf": "23"})
 
 
+def render_two_places(path: Path) -> dict[str, Any]:
+    """Speech at the bottom and, less often, noises at the top; answers the ground truth of all."""
+    speech = [
+        "Where did you put the map?",
+        "It is on the kitchen table.",
+        "Then we can leave at noon.",
+        "Bring the blue umbrella.",
+        "Is it going to rain again?",
+        "Nobody knows for sure.",
+    ]
+    noises = ["(The door creaks)", "A train in the distance.", "Somebody sings upstairs.", "Rain on a roof."]
+    lines = [text for pair in zip(speech, noises, strict=False) for text in pair] + speech[len(noises) :]
+    film = Film(
+        width=640,
+        height=360,
+        fps=20,
+        duration=2.0 * len(lines) + 0.5,
+        background=Camera(photographs=PHOTOGRAPHS, shot_s=(3.0, 5.0), grain=0.8),
+        captions=[
+            Caption(2 * n + 0.5, 2 * n + 2.1, text, replace(STYLE, top=0.05) if text in noises else STYLE)
+            for n, text in enumerate(lines)
+        ],
+        seed=3,
+    )
+    return render(film, path, options={"preset": "superfast", "crf": "23"})
+
+
 def render_hard_film(path: Path) -> dict[str, Any]:
     """Sixteen seconds of what goes wrong most: captions one character apart without a gap, the same one again
     after a gap, a short one, fades, a changing frame rate; a logo, a clock and a shop sign that are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from captionacc_dagster.catalog.protocol import Catalog, Stage
 from gpu_ops.inventory import PLACES, artifact_of, strangers
 from gpu_ops.store import ObjectStore
 from tests.e2e.conftest import Captionacc
-from tests.e2e.films import SCRIPT, render_film
+from tests.e2e.films import SCRIPT, render_film, render_two_places
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +132,21 @@ def test_captions_in_a_script_that_cannot_be_read_are_found_and_their_owner_is_t
     assert [(cue["start_s"], cue["end_s"], cue["text"]) for cue in found] == [
         (pytest.approx(start, abs=0.1001), pytest.approx(end, abs=0.1001), "") for start, end in times
     ]
+
+
+def test_captions_at_a_second_place_are_reported_and_read_when_it_is_given(
+    captionacc: Captionacc, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    truth = [caption["text"] for caption in render_two_places(film)["captions"]]
+    done = captionacc("process", film)
+    (region,) = re.findall(r"second place too, at ([0-9.,]+) ", done.stdout + done.stderr)
+    below = [caption["text"] for caption in json.loads(film.with_suffix(".json").read_text())]
+    again = captionacc("process", film, "--region", region, "--out", tmp_path / "above")
+    above = [caption["text"] for caption in json.loads((tmp_path / "above" / "film.json").read_text())]
+    assert "second place" not in again.stdout + again.stderr
+    assert (len(below), len(above)) == (6, 4)
+    assert sorted(below + above) == sorted(truth)
 
 
 def test_several_files_are_processed_and_one_bad_one_does_not_stop_the_others(

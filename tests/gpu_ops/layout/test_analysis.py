@@ -216,6 +216,19 @@ def test_captions_are_told_from_everything_else_and_lie_inside_the_crop(kind: st
     assert share_inside(film, analysis.layout.region) == 1.0
     wrong = wrongly_labelled(film, analysis)
     assert len(wrong) <= 0.03 * len(analysis.boxes), wrong
+    assert analysis.elsewhere is None
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("share", "middle"), [(0.5, 0.08), (0.2, 0.08), (0.3, 0.15)])
+def test_a_second_place_of_captions_is_reported(seed: int, share: float, middle: float):
+    film = distracted(Film(seed=seed).with_captions(middle=0.86))
+    there = Film(seed=seed + 10).with_captions(middle=middle, share=share)
+    for number, boxes in there.boxes.items():
+        film.boxes[number] += boxes
+    analysis = film.analysed()
+    assert share_inside(film, analysis.layout.region) == 1.0
+    assert share_inside(there, analysis.elsewhere) == 1.0
 
 
 def test_the_crop_is_not_much_larger_than_the_captions():
