@@ -73,9 +73,12 @@ def unfinished_uploads(s3: S3Server, bucket: str) -> list[Any]:
 
 def start_transfer(access: S3Access, bucket: str, code: str) -> subprocess.Popen[bytes]:
     """Run `code` in a process of its own, where `store` is the bucket as the environment names it."""
+    # A shell that runs the tests in the background has its children ignore Ctrl-C.
     script = f"""
+import signal
 from pathlib import Path
 from gpu_ops.store import ObjectStore
+signal.signal(signal.SIGINT, signal.default_int_handler)
 store = ObjectStore.from_environment()
 {code}"""
     variables = {"WASABI_BUCKET": bucket}
