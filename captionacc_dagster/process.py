@@ -246,11 +246,12 @@ class _Work:
         return made is not None and made.metadata["model_version"].value == wanted
 
     def _layout_warnings(self, video: Video) -> Sequence[str]:
-        """What the search for the region warned of; of no interest where the user gave one."""
+        """What the search for the region warned of; of no interest where another region was approved."""
         made = self._last_made(video, "layout_db")
-        if made is None or self.options.region or "warnings" not in made.metadata:
+        if made is None or "warnings" not in made.metadata:
             return ()
-        return (str(made.metadata["warnings"].value),)
+        found, used = made.metadata["crop_region"].value, artifacts.layout_region(self.store, video)
+        return (str(made.metadata["warnings"].value),) if found == str(used) else ()
 
     def _last_made(self, video: Video, asset: str) -> dg.AssetMaterialization | None:
         records = self.instance.fetch_materializations(
