@@ -6,6 +6,7 @@ different texts wins.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, pstdev
@@ -132,8 +133,8 @@ def elsewhere(row: Row, candidates: Sequence[Seen], top: float, bottom: float, a
     """
     outside = [box for box in candidates if box.bottom <= top or box.top >= bottom]
     # Of credits and lists every line is a row.
-    frames = [box.frame for box in outside]
-    other = best_row([box for box in outside if frames.count(box.frame) <= _LINES_OF_A_CAPTION], aspect)
+    lines = Counter(box.frame for box in outside)
+    other = best_row([box for box in outside if lines[box.frame] <= _LINES_OF_A_CAPTION], aspect)
     if other is None or not is_usual(other, aspect):
         return None
     enough = max(_LEAST_ELSEWHERE, _SHARE_ELSEWHERE * evidence_of(row.members))
@@ -167,8 +168,8 @@ def with_further_lines(row: Row, candidates: Sequence[Seen]) -> list[Seen]:
 
 def _accompanied(boxes: Sequence[Seen], members: Sequence[Seen]) -> list[Seen]:
     """Those in whose frame another caption line stands; scene text mostly stands alone."""
-    frames = [box.frame for box in (*boxes, *members)]
-    return [box for box in boxes if frames.count(box.frame) > 1]
+    lines = Counter(box.frame for box in (*boxes, *members))
+    return [box for box in boxes if lines[box.frame] > 1]
 
 
 def _changing(boxes: Sequence[Seen], line: Sequence[Seen]) -> list[Seen]:

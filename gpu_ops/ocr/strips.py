@@ -93,10 +93,12 @@ def _with_ends(
     open_ended = [n for n, line in enumerate(lines) if line.text and not line.text.endswith(_STOPS)]
     wider = models.read_lines([_cut(picture, spans[n], _WIDE_MARGIN) for n in open_ended])
     completed = list(lines)
-    for n, line in zip(open_ended, wider, strict=True):
-        added = len(line.text) - len(lines[n].text)
-        if lines[n].text in line.text and added <= _MOST_CUT_OFF:
-            completed[n] = line if line.confidence >= _AS_SURE * lines[n].confidence else lines[n]
+    for n, longer in zip(open_ended, wider, strict=True):
+        shorter = lines[n]
+        added = len(longer.text) - len(shorter.text)
+        as_sure = longer.confidence >= _AS_SURE * shorter.confidence
+        if shorter.text in longer.text and added <= _MOST_CUT_OFF and as_sure:
+            completed[n] = longer
     return completed
 
 
