@@ -15,6 +15,7 @@ import numpy as np
 import gpu_ops.footage
 from bench.media import photographs, typeface
 from bench.texts import CHINESE, ENGLISH, LOGOS, ONE_CHARACTER_CHANGES, SIGNS, TICKER
+from gpu_ops.contract import CropRegion
 from gpu_ops.footage.distractors import Clock, Logo, Sign, Ticker
 from gpu_ops.footage.film import Background, Caption, Film, Style
 from gpu_ops.footage.render import render
@@ -79,6 +80,17 @@ def clips(duration: float, only: Sequence[str] | None = None) -> list[Clip]:
     if unknown:
         raise ValueError(f"there is no clip {', '.join(sorted(unknown))}: {', '.join(c.name for c in made)}")
     return [clip for clip in made if only is None or clip.name in only]
+
+
+def region_of(truth: Mapping[str, Any]) -> CropRegion | None:
+    """Where the captions of a film stand, tightly: one place, or two where some stand apart."""
+    places: list[CropRegion] = []
+    for box in sorted((caption["box"] for caption in truth["captions"]), key=lambda box: box[1]):
+        place = CropRegion(*(min(1.0, max(0.0, edge)) for edge in box))
+        if places and place.top <= places[-1].bottom:
+            place = CropRegion.around([places.pop(), place])
+        places.append(place)
+    return CropRegion.around(places) if places else None
 
 
 def _clips(duration: float) -> list[Clip]:
@@ -196,6 +208,7 @@ def _clips(duration: float) -> list[Clip]:
         ),
         clip("late-start", "zh", indoors, zh(25), {"suffix": ".mkv", "start_pts_s": 1.4}, **small),
         clip("no-captions", "none", nature, [], distractors=[logo, *signs]),
+        clip("two-places", "en", indoors, _at_two_places(english(27), top.top)),
     ]
 
 
@@ -223,6 +236,14 @@ def _script(
         if rng.uniform() >= back_to_back:
             time += float(rng.choice([0.2, 0.5, 1.0, 2.0, 3.0])) * float(rng.uniform(0.8, 1.2))
     return captions
+
+
+def _at_two_places(captions: Sequence[Caption], top: float | None) -> list[Caption]:
+    """Every third caption at the top instead."""
+    return [
+        replace(caption, style=replace(caption.style, top=top)) if number % 3 == 2 else caption
+        for number, caption in enumerate(captions)
+    ]
 
 
 def _two_lines(seed: int, duration: float, style: Style) -> list[Caption]:

@@ -14,13 +14,16 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from gpu_ops.contract import CropRegion
+from gpu_ops.layout.database import read_crop_region
 from gpu_ops.stages import VARIABLE
 
 _SAMPLING_S = 0.1
@@ -39,11 +42,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the product answered for one video. `region` in fractions of the frame, None if it found no
-    captions. `stages`: the processor seconds of `cost` by stage; they add up to all of it."""
+    """What the product answered for one video. `region` is None if it found no captions. `stages`: the
+    processor seconds of `cost` by stage; they add up to all of it."""
 
     captions: Sequence[Mapping[str, Any]]
-    region: tuple[float, float, float, float] | None
+    region: CropRegion | None
     model_version: str
     cost: Cost
     stages: Mapping[str, float]
@@ -72,7 +75,7 @@ def measured(command: Sequence[str | Path], environment: Mapping[str, str] | Non
     return Cost(cpu, ended - started, peak.stop(), exit_code, said)
 
 
-def process_video(video: Path, language: str, region: Sequence[float] | None = None) -> Outcome:
+def process_video(video: Path, language: str, region: CropRegion | None = None) -> Outcome:
     """`captionacc process` on `video`, in a home folder of its own; `region` only if the product is to be
     told it."""
     home = Path(tempfile.mkdtemp(prefix="bench-home-"))
@@ -81,7 +84,7 @@ def process_video(video: Path, language: str, region: Sequence[float] | None = N
         if language in ("en", "zh"):
             command += ["--lang", language]
         if region:
-            command += ["--region", ",".join(f"{edge:.4f}" for edge in region)]
+            command += ["--region", str(region)]
         cost = measured(command, {"CAPTIONACC_HOME": str(home / "home"), VARIABLE: str(home / "stage-times")})
         written = home / "out" / f"{video.stem}.srt"
         captions = srt_captions(written.read_text(encoding="utf-8")) if written.exists() else []
@@ -92,13 +95,27 @@ def process_video(video: Path, language: str, region: Sequence[float] | None = N
 
 
 def baseline_captions(
-    video: Path, region: Sequence[float], language: str
+    video: Path, region: CropRegion, language: str
 ) -> tuple[Sequence[Mapping[str, Any]], Cost]:
-    """What the SSIM baseline, told the region, finds in a process of its own, and what that costs."""
+    """What the SSIM baseline, told the region, finds, and what that costs. It reads two places one after the
+    other."""
+    answers = [_baseline_captions(video, part, language) for part in region.parts]
+    captions = sorted((each for found, _ in answers for each in found), key=lambda each: each["start_s"])
+    costs = [cost for _, cost in answers]
+    return captions, replace(
+        costs[0],
+        cpu_s=sum(cost.cpu_s for cost in costs),
+        wall_s=sum(cost.wall_s for cost in costs),
+        peak_bytes=max(cost.peak_bytes for cost in costs),
+    )
+
+
+def _baseline_captions(
+    video: Path, region: CropRegion, language: str
+) -> tuple[Sequence[Mapping[str, Any]], Cost]:
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "captions.json"
-        place = ",".join(f"{edge:.4f}" for edge in region)
-        command = [sys.executable, "-m", "bench.baseline_ssim", video, place, language, answer]
+        command = [sys.executable, "-m", "bench.baseline_ssim", video, str(region), language, answer]
         cost = measured(command, {"PYTHONPATH": str(Path(__file__).parent.parent)})
         if cost.exit_code:
             raise RuntimeError(f"The baseline failed on {video.name}: {cost.output.strip()[-500:]}")
@@ -137,28 +154,28 @@ def _command() -> Path:
     return Path(sys.executable).with_name("captionacc")
 
 
-def _region(home: Path) -> tuple[float, float, float, float] | None:
-    """The crop region in layout.db, unless that is still the whole frame that it begins with."""
-    row = _row(home, "layout.db.gz", "SELECT crop_left, crop_top, crop_right, crop_bottom FROM layout_config")
-    if row is None or tuple(row) == (0, 0, 1, 1):
-        return None
-    left, top, right, bottom = row
-    return left, top, right, bottom
+def _region(home: Path) -> CropRegion | None:
+    with _database(home, "layout.db.gz") as path:
+        return read_crop_region(path) if path else None
 
 
 def _model_version(home: Path) -> str:
-    row = _row(home, "caption_frame_extents.db.gz", "SELECT model_version FROM run_metadata")
-    return str(row[0]) if row else ""
+    with _database(home, "caption_frame_extents.db.gz") as path:
+        if path is None:
+            return ""
+        with sqlite3.connect(path) as connection:
+            return str(connection.execute("SELECT model_version FROM run_metadata").fetchone()[0])
 
 
-def _row(home: Path, database: str, query: str) -> tuple[Any, ...] | None:
-    for packed in home.rglob(database):
-        with tempfile.NamedTemporaryFile(suffix=".db") as plain:
+@contextmanager
+def _database(home: Path, name: str) -> Generator[Path | None]:
+    """An unpacked copy of the only database of that name, None where there is none."""
+    packed = next(home.rglob(name), None)
+    with tempfile.NamedTemporaryFile(suffix=".db") as plain:
+        if packed is not None:
             plain.write(gzip.decompress(packed.read_bytes()))
             plain.flush()
-            with sqlite3.connect(plain.name) as connection:
-                return connection.execute(query).fetchone()
-    return None
+        yield Path(plain.name) if packed else None
 
 
 class _PeakMemory:

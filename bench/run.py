@@ -23,13 +23,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.clips import QUICK, Clip, clips
+from bench.clips import QUICK, Clip, clips, region_of
 from bench.media import OUT, MissingMedia
 from bench.product import Cost, baseline_captions, process_video
 from bench.report import error_section, page
 from bench.scoring import compare
 from bench.speed import DECODER, Speed, decoding_cost, measure_speed
 from bench.tables import BASELINE, Result, accuracy_table, clip_speed_table, stage_table
+from gpu_ops.contract import CropRegion
 
 _REGION_HOLDS = 0.9  # of each caption's area
 
@@ -103,7 +104,7 @@ def _product_result(clip: Clip, options: argparse.Namespace, console: Console) -
     video, truth = clip.rendered(OUT / "clips")
     console.print(f"{clip.name}: processing {truth['duration_s']:g} s ...", highlight=False)
     language = "auto" if options.auto_language else clip.language
-    outcome = process_video(video, language, truth["region"] if options.given_region else None)
+    outcome = process_video(video, language, region_of(truth) if options.given_region else None)
     failure = outcome.cost.output.strip()[-2000:] if outcome.failed else ""
     if failure:
         console.print(f"[red]{clip.name} failed (exit status {outcome.cost.exit_code})[/red]\n{failure}")
@@ -126,24 +127,25 @@ def _baseline_result(clip: Clip, console: Console) -> Result:
     VideOCR does where nobody says more."""
     video, truth = clip.rendered(OUT / "clips")
     console.print(f"{clip.name}: {BASELINE} ...", highlight=False)
-    region = truth["region"] or (0.0, 2 / 3, 1.0, 1.0)
+    region = region_of(truth) or CropRegion(0.0, 2 / 3, 1.0, 1.0)
     found, cost = baseline_captions(video, region, clip.language)
     return Result(clip, video, truth, found, compare(truth["captions"], found), cost)
 
 
-def _share_inside(truth: Mapping[str, Any], region: Sequence[float] | None) -> float:
+def _share_inside(truth: Mapping[str, Any], region: CropRegion | None) -> float:
     """The share of captions of which the region holds nearly all; finding none where there are none is
     right."""
     if not truth["captions"]:
         return float(region is None)
     if region is None:
         return 0.0
-    return sum(_inside(c["box"], region) >= _REGION_HOLDS for c in truth["captions"]) / len(truth["captions"])
+    shares = [max(_inside(caption["box"], part) for part in region.parts) for caption in truth["captions"]]
+    return sum(share >= _REGION_HOLDS for share in shares) / len(shares)
 
 
-def _inside(box: Sequence[float], region: Sequence[float]) -> float:
-    width = min(box[2], region[2]) - max(box[0], region[0])
-    height = min(box[3], region[3]) - max(box[1], region[1])
+def _inside(box: Sequence[float], region: CropRegion) -> float:
+    width = min(box[2], region.right) - max(box[0], region.left)
+    height = min(box[3], region.bottom) - max(box[1], region.top)
     return max(0.0, width) * max(0.0, height) / ((box[2] - box[0]) * (box[3] - box[1]))
 
 

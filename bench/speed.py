@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from bench.clips import Clip, clips
+from bench.clips import Clip, clips, region_of
 from bench.product import Cost, Outcome, baseline_captions, measured, process_video
 
 # 75 s eight times over: full frames, ten seconds apart, meet fifteen different moments of the film, not six.
@@ -51,7 +51,9 @@ def measure_speed(folder: Path, with_baseline: bool) -> Speed:
     job = process_video(video, "en")
     if not job.captions:
         raise RuntimeError("No captions were found in the speed film: what it cost is not the whole job.")
-    baseline = baseline_captions(short, truth["region"], "en")[1] if with_baseline else None
+    region = region_of(truth)
+    assert region is not None
+    baseline = baseline_captions(short, region, "en")[1] if with_baseline else None
     return Speed(_FILM_S * _TURNS, job, decoding, _FILM_S, baseline)
 
 

@@ -122,9 +122,10 @@ Wanted = Annotated[
 Region = Annotated[
     CropRegion | None,
     typer.Option(
-        metavar="L,T,R,B",
+        metavar="L,T,R,B[+L,T,R,B]",
         parser=_region,
-        help="Where the captions are, as fractions of the frame from its top left corner.",
+        help="Where the captions are, as fractions of the frame from its top left corner; two places joined "
+        "by +.",
     ),
 ]
 Languages = Annotated[

@@ -46,6 +46,9 @@ ASSETS_OF_STAGE = {
 LOOK_AGAIN_SECONDS = 2.0
 INTERRUPTED = RunFailureReason.UNEXPECTED_TERMINATION
 NO_CAPTIONS = "No captions were found. If there are some, say where with --region LEFT,TOP,RIGHT,BOTTOM."
+TWO_PLACES = (
+    "Captions stand at two places, and both were read: {region}. --region with one of them reads only that."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,7 @@ class _Work:
                 video = self._stage(video, Stage.CAPTIONS)
                 rows = artifacts.read_captions(self.store, video)
                 errors = [row.ocr_error for row in rows if row.is_caption and row.text is None]
-                done = replace(done, notes=(*self._layout_warnings(video), *reading_warnings(errors)))
+                done = replace(done, notes=(*self._two_places(video), *reading_warnings(errors)))
             else:
                 done = replace(done, notes=(NO_CAPTIONS,))
                 rows = []
@@ -245,13 +248,11 @@ class _Work:
         wanted = registry.model(self.options.model_version).version
         return made is not None and made.metadata["model_version"].value == wanted
 
-    def _layout_warnings(self, video: Video) -> Sequence[str]:
-        """What the search for the region warned of; of no interest where another region was approved."""
-        made = self._last_made(video, "layout_db")
-        if made is None or "warnings" not in made.metadata:
-            return ()
-        found, used = made.metadata["crop_region"].value, artifacts.layout_region(self.store, video)
-        return (str(made.metadata["warnings"].value),) if found == str(used) else ()
+    def _two_places(self, video: Video) -> Sequence[str]:
+        """Says so where the software itself decided to read two places of the picture."""
+        region = artifacts.layout_region(self.store, video)
+        decided = self.options.region is None and region is not None and len(region.parts) > 1
+        return (TWO_PLACES.format(region=region),) if decided else ()
 
     def _last_made(self, video: Video, asset: str) -> dg.AssetMaterialization | None:
         records = self.instance.fetch_materializations(

@@ -25,7 +25,7 @@ OcrEngineName = Literal["rapid", "google_vision"]
 
 # One number a stage, raised whenever the same inputs would give another artifact: Dagster shows what is
 # stale by it.
-CODE_VERSIONS: Mapping[str, str] = {"layout": "2", "extents": "2", "captions": "2", "training_data": "1"}
+CODE_VERSIONS: Mapping[str, str] = {"layout": "3", "extents": "3", "captions": "2", "training_data": "1"}
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -124,12 +124,17 @@ class VideoKeys:
 
 @dataclass(frozen=True)
 class CropRegion:
-    """A rectangle in fractions (0-1) of the displayed frame, not empty, origin at the TOP left."""
+    """A rectangle in fractions (0-1) of the displayed frame, not empty, origin at the TOP left.
+
+    Where captions stand at two places, what lies between them, from `gap_top` to `gap_bottom`, is left out.
+    """
 
     left: float
     top: float
     right: float
     bottom: float
+    gap_top: float | None = None
+    gap_bottom: float | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
@@ -137,19 +142,87 @@ class CropRegion:
                 f"crop region {self.left},{self.top},{self.right},{self.bottom} is not left,top,right,bottom "
                 "in fractions of the frame (0 <= left < right <= 1, 0 <= top < bottom <= 1)"
             )
+        if (self.gap_top, self.gap_bottom) != (None, None):
+            first, last = self.gap_top or 0.0, self.gap_bottom or 0.0
+            if not self.top < first < last < self.bottom:
+                raise ValueError(f"from {self.gap_top} to {self.gap_bottom} is no gap inside a crop region")
+
+    @property
+    def parts(self) -> tuple[CropRegion, ...]:
+        """The rectangles that are cropped, from the top: one, or two of the same width."""
+        if self.gap_top is None or self.gap_bottom is None:
+            return (self,)
+        return (
+            CropRegion(self.left, self.top, self.right, self.gap_top),
+            CropRegion(self.left, self.gap_bottom, self.right, self.bottom),
+        )
+
+    @classmethod
+    def around(cls, places: Sequence[CropRegion]) -> CropRegion:
+        """The region that holds one place or two. Raises ValueError for more."""
+        if not 1 <= len(places) <= 2:
+            raise ValueError(f"captions at {len(places)} places: one or two can be read")
+        first, last = min(places, key=lambda place: place.top), max(places, key=lambda place: place.bottom)
+        gap = (first.bottom, last.top) if first.bottom < last.top else (None, None)
+        edges = min(first.left, last.left), first.top, max(first.right, last.right), last.bottom
+        return cls(*edges, *gap)
 
     def __str__(self) -> str:
         """As `parse` reads it, to a tenth of a per mille."""
-        return f"{self.left:.4f},{self.top:.4f},{self.right:.4f},{self.bottom:.4f}"
+        return "+".join(
+            f"{part.left:.4f},{part.top:.4f},{part.right:.4f},{part.bottom:.4f}" for part in self.parts
+        )
 
     @classmethod
     def parse(cls, text: str) -> CropRegion:
-        """Read "L,T,R,B". Raises ValueError saying what was expected."""
-        try:
-            left, top, right, bottom = (float(part) for part in text.split(","))
-        except ValueError:
-            raise ValueError(f"{text!r} is not four numbers L,T,R,B between 0 and 1") from None
-        return cls(left, top, right, bottom)
+        """Read "L,T,R,B", or two of them joined by "+". Raises ValueError saying what was expected."""
+        places: list[CropRegion] = []
+        for place in text.split("+"):
+            try:
+                left, top, right, bottom = (float(part) for part in place.split(","))
+            except ValueError:
+                raise ValueError(f"{place!r} is not four numbers L,T,R,B between 0 and 1") from None
+            places.append(cls(left, top, right, bottom))
+        return cls.around(places)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropPixels:
+    """A crop region in displayed pixels, all even; right, bottom and gap_bottom are exclusive.
+
+    What is cropped is the picture above the gap with the one below it underneath.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    gap_top: int | None = None
+    gap_bottom: int | None = None
+
+    @property
+    def parts(self) -> tuple[tuple[int, int, int, int], ...]:
+        """(left, top, right, bottom) of the one or two rectangles, from the top."""
+        if self.gap_top is None or self.gap_bottom is None:
+            return ((self.left, self.top, self.right, self.bottom),)
+        upper = self.left, self.top, self.right, self.gap_top
+        return (upper, (self.left, self.gap_bottom, self.right, self.bottom))
+
+    @property
+    def width(self) -> int:
+        """Of the cropped frames."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Of the cropped frames: the gap does not count."""
+        return sum(bottom - top for _, top, _, bottom in self.parts)
+
+    def __str__(self) -> str:
+        """For people: sizes and corners of the rectangles."""
+        return " and ".join(
+            f"{right - left} x {bottom - top} at {left},{top}" for left, top, right, bottom in self.parts
+        )
 
 
 class Progress(Protocol):
@@ -274,7 +347,7 @@ class CropInferResult:
     total_size_bytes: int
     caption_count: int
     model_version: str
-    crop_pixels: tuple[int, int, int, int]  # left, top, right, bottom; right and bottom exclusive
+    crop_pixels: CropPixels
     data_versions: Mapping[str, str]
     computed_on: str = "CPU"
     preview_jpeg: bytes = b""

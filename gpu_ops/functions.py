@@ -44,12 +44,13 @@ from gpu_ops.contract import (
 from gpu_ops.extents import database as extents_db
 from gpu_ops.extents.annotated import cut_shards, plan_scenes
 from gpu_ops.extents.model import PairModel
-from gpu_ops.extents.predict import BATCH, ExtentPredictor, Prediction
+from gpu_ops.extents.places import PlacesPredictor
+from gpu_ops.extents.predict import BATCH, Prediction
 from gpu_ops.extents.provenance import code_version
 from gpu_ops.extents.registry import UnknownModel
 from gpu_ops.extents.timeline import timeline_jpeg
 from gpu_ops.layout import database as layout_db
-from gpu_ops.layout.analysis import Analysis, suggest_probe_times
+from gpu_ops.layout.analysis import suggest_probe_times
 from gpu_ops.layout.extract import extract_layout
 from gpu_ops.ocr.engine import OcrEngine
 from gpu_ops.ocr.languages import check_languages, reading_warnings
@@ -66,10 +67,7 @@ from gpu_ops.video.verify import verify_chunks
 
 # Frames that the pair model encodes at once on a GPU.
 GPU_BATCH = 64
-SECOND_PLACE = (
-    "Captions seem to stand at a second place too, at {region} (left, top, right, bottom). "
-    "One place of a video is read; given as the region, it is that one."
-)
+NO_CAPTIONS = "No captions were found. Approve the layout with a region if there are some."
 # Decoded frames that may wait for who uses them: enough to even out the work, few enough for any memory.
 FULL_FRAMES_AHEAD = 2
 CROPPED_FRAMES_AHEAD = 16
@@ -158,15 +156,8 @@ def extract_frames_and_ocr(bench: Workbench, request: ExtractRequest) -> Extract
             "layout_db": _digest([repr((analysis.layout, analysis.boxes)).encode()]),
         },
         preview_jpeg=found.preview_jpeg,
-        warnings=tuple(_layout_warnings(analysis)),
+        warnings=() if analysis.layout.region else (NO_CAPTIONS,),
     )
-
-
-def _layout_warnings(analysis: Analysis) -> Iterator[str]:
-    if analysis.layout.region is None:
-        yield "No captions were found. Approve the layout with a region if there are some."
-    if analysis.elsewhere is not None:
-        yield SECOND_PLACE.format(region=analysis.elsewhere)
 
 
 def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferRequest) -> CropInferResult:
@@ -178,11 +169,15 @@ def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferReq
     started = datetime.now(UTC)
     keys = VideoKeys(request.tenant_id, request.video_id)
     model = _pair_model(request.model_version)
-    predictor = ExtentPredictor(model, GPU_BATCH if model.on_gpu else BATCH)
     with bench.store.open_local(request.video_key) as path:
-        crop = crop_pixels(probe(path), request.crop_region)
+        facts = probe(path)
+        crop = crop_pixels(facts, request.crop_region)
+        heights = [bottom - top for _, top, _, bottom in crop.parts]
+        predictor = PlacesPredictor(model, heights, GPU_BATCH if model.on_gpu else BATCH)
         with ChunkWriter(bench.store, keys, request.version, crop) as writer:
-            cropped = cropped_frames(path, request.crop_region, native=True, progress=bench.progress)
+            cropped = cropped_frames(
+                path, request.crop_region, native=True, progress=bench.progress, facts=facts
+            )
             for frame in ahead(staged("decode and crop", cropped, DECODER_THREADS), CROPPED_FRAMES_AHEAD):
                 with stage("pair model"):
                     predictor.add(frame)

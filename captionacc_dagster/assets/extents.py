@@ -84,14 +84,13 @@ def _installed(version: str | None) -> str:
 
 
 def _metadata(result: CropInferResult) -> dict[str, dict[str, Any]]:
-    left, top, right, bottom = result.crop_pixels
     return {
         "cropped_frames": {
             "dagster/row_count": result.frame_count,
             "version": result.version,
             "chunks": result.chunk_count,
             "bytes": result.total_size_bytes,
-            "crop_pixels": f"{right - left} x {bottom - top} at {left},{top}",
+            "crop_pixels": str(result.crop_pixels),
             "prefix": result.cropped_frames_prefix,
             "seconds": round(result.processing_duration_seconds, 2),
             "computed_on": result.computed_on,

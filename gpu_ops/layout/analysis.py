@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from statistics import median, pstdev
+from typing import Any
 
 from gpu_ops.contract import CropRegion
 from gpu_ops.layout.boxes import Anchor, FrameBox, Label, Layout, PredictedLabel
@@ -56,7 +57,8 @@ class CaptionRowModel:
     """What a caption line of this video looks like; lengths in frame heights, y down, x from the left edge.
 
     Lines lie between `top` and `bottom`; `static` lists places (left, top, right, bottom) of lasting
-    pictures; `sides` further anchors with their positions, where captions stand on their speaker's side.
+    pictures; `sides` further anchors with their positions, where captions stand on their speaker's side;
+    `elsewhere` is the row at a second place.
     """
 
     anchor: Anchor
@@ -69,30 +71,36 @@ class CaptionRowModel:
     aspect: float
     static: tuple[tuple[float, float, float, float], ...] = ()
     sides: tuple[tuple[Anchor, float], ...] = ()
+    elsewhere: CaptionRowModel | None = None
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CaptionRowModel:
-        fields = json.loads(data)
-        lists = {name: tuple(tuple(item) for item in fields.get(name, ())) for name in ("static", "sides")}
-        return cls(**fields | lists)
+        return cls._from_fields(json.loads(data))
+
+    @classmethod
+    def _from_fields(cls, fields: Mapping[str, Any]) -> CaptionRowModel:
+        restored = dict(fields)
+        for name in ("static", "sides"):
+            restored[name] = tuple(tuple(item) for item in fields.get(name, ()))
+        if second := fields.get("elsewhere"):
+            restored["elsewhere"] = cls._from_fields(second)
+        return cls(**restored)
 
 
 @dataclass(frozen=True)
 class Analysis:
     """A layout with its boxes labelled, and the model that labelled them (None without captions).
 
-    `texts` says how many different captions were seen in the caption row, `elsewhere` where others seem to
-    stand, outside the region.
+    `texts` says how many different captions were seen.
     """
 
     layout: Layout
     boxes: list[FrameBox]
     model: BoxModel | None
     texts: int = 0
-    elsewhere: CropRegion | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -157,35 +165,41 @@ def analyse_boxes(
         return Analysis(Layout(), boxes, None)
     other = on_the_other_side(row, candidates, aspect)
     blocks = [_Block(each, with_further_lines(each, candidates)) for each in (row, other) if each is not None]
-    model = _model(blocks, [box for box in seen if id(box) in static], aspect)
+    region = _around([_region(block, aspect) for block in blocks])
+    second = elsewhere(row, candidates, region.top, region.bottom, aspect)
+    lasting = [box for box in seen if id(box) in static]
+    model = _model(blocks, lasting, aspect)
+    if second is not None:
+        block = _Block(second, with_further_lines(second, candidates))
+        model = replace(model, elsewhere=_model([block], lasting, aspect))
+        region = CropRegion.around([region, _region(block, aspect)])
+        blocks.append(block)
     boxes = [_predicted(model, box) for box in _stored(frames, labels)]
     texts = sum(len(different_texts(block.row.members)) for block in blocks)
-    layout = _layout(blocks, aspect)
-    second = layout.region and elsewhere(row, candidates, layout.region.top, layout.region.bottom, aspect)
-    return Analysis(
-        layout,
-        boxes,
-        BoxModel(model.to_bytes(), MODEL_VERSION),
-        texts,
-        _region(_Block(second, with_further_lines(second, candidates)), aspect) if second else None,
-    )
+    layout = _layout(blocks, region, aspect)
+    return Analysis(layout, boxes, BoxModel(model.to_bytes(), MODEL_VERSION), texts)
 
 
 def classify(model: CaptionRowModel, box: OcrBox) -> tuple[PredictedLabel, float]:
     """Whether a box is a caption line of this video, and how sure that is (0.5-1)."""
-    left, right = box.left * model.aspect, box.right * model.aspect
-    at: Mapping[Anchor, float] = {"center": (left + right) / 2, "left": left, "right": right}
-    anchors: list[tuple[Anchor, float]] = [(model.anchor, model.position), *model.sides]
-    deviation = min(abs(at[anchor] - position) for anchor, position in anchors) / model.height
-    covered = min(box.bottom, model.bottom) - max(box.top, model.top)
-    outside = 1 - max(0.0, covered) / max(box.height, 1e-6)
-    below = max(0.0, math.log(model.least_height / max(box.height, 1e-6)))
-    above = max(0.0, math.log(max(box.height, 1e-6) / model.most_height))
-    place = (left, box.top, right, box.bottom)
-    static = any(same_place(place, other) for other in model.static)
-    evidence = 3.5 - 8 * outside - 3 * max(0.0, deviation - 0.7) - 8 * max(below, above) - 9 * static
-    chance = 1 / (1 + math.exp(-max(-30.0, min(30.0, evidence))))
+    rows = [model] if model.elsewhere is None else [model, model.elsewhere]
+    chance = max(_caption_chance(row, box) for row in rows)
     return ("in", chance) if chance > 0.5 else ("out", 1 - chance)
+
+
+def _caption_chance(row: CaptionRowModel, box: OcrBox) -> float:
+    left, right = box.left * row.aspect, box.right * row.aspect
+    at: Mapping[Anchor, float] = {"center": (left + right) / 2, "left": left, "right": right}
+    anchors: list[tuple[Anchor, float]] = [(row.anchor, row.position), *row.sides]
+    deviation = min(abs(at[anchor] - position) for anchor, position in anchors) / row.height
+    covered = min(box.bottom, row.bottom) - max(box.top, row.top)
+    outside = 1 - max(0.0, covered) / max(box.height, 1e-6)
+    below = max(0.0, math.log(row.least_height / max(box.height, 1e-6)))
+    above = max(0.0, math.log(max(box.height, 1e-6) / row.most_height))
+    place = (left, box.top, right, box.bottom)
+    static = any(same_place(place, other) for other in row.static)
+    evidence = 3.5 - 8 * outside - 3 * max(0.0, deviation - 0.7) - 8 * max(below, above) - 9 * static
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, evidence))))
 
 
 def _evenly(frames: Sequence[SeenFrame], labels: Mapping[tuple[int, int], Label]) -> list[SeenFrame]:
@@ -234,7 +248,7 @@ def _model(blocks: Sequence[_Block], static: Sequence[Seen], aspect: float) -> C
     )
 
 
-def _layout(blocks: Sequence[_Block], aspect: float) -> Layout:
+def _layout(blocks: Sequence[_Block], region: CropRegion, aspect: float) -> Layout:
     row = blocks[0].row
     members = [box for block in blocks for box in block.members]
     line = row.members
@@ -246,7 +260,7 @@ def _layout(blocks: Sequence[_Block], aspect: float) -> Layout:
     )
     slope, intercept = _scatter(line, row)
     return Layout(
-        region=_around([_region(block, aspect) for block in blocks]),
+        region=region,
         selection=selection,
         anchor=row.anchor,
         anchor_position=round(_fraction(row.position / aspect), 5),

@@ -90,6 +90,11 @@ CREATE TABLE IF NOT EXISTS layout_config (
     crop_region_version INTEGER NOT NULL DEFAULT 0,
     updated_at TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS crop_gap (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    gap_top REAL NOT NULL DEFAULT 0,
+    gap_bottom REAL NOT NULL DEFAULT 0
+);
 CREATE TABLE IF NOT EXISTS preferences (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     layout_approved INTEGER NOT NULL DEFAULT 0 CHECK (layout_approved IN (0, 1))
@@ -278,6 +283,8 @@ def read_boxes(path: Path) -> list[FrameBox]:
 def read_crop_region(path: Path) -> CropRegion | None:
     """The crop region of a layout.db, predicted or approved; None when no captions were found and none was
     set.
+
+    A gap counts while it lies inside the crop: an annotator may have drawn another one since.
     """
     with _existing(path) as db:
         row = db.execute(
@@ -288,7 +295,13 @@ def read_crop_region(path: Path) -> CropRegion | None:
             return None
         *edges, version = row
         untouched = version == 0 and edges == [0, 0, 1, 1]
-        return None if untouched and not _approved(db) else CropRegion(*edges)
+        if untouched and not _approved(db):
+            return None
+        left, top, right, bottom = edges
+        gap_top, gap_bottom = _gap(db) or (top, bottom)
+        if top < gap_top and gap_bottom < bottom:
+            return CropRegion(left, top, right, bottom, gap_top, gap_bottom)
+        return CropRegion(left, top, right, bottom)
 
 
 def read_approved(path: Path) -> bool:
@@ -310,8 +323,9 @@ def set_approved(path: Path, region: CropRegion | None) -> None:
             db.execute(
                 "UPDATE layout_config SET crop_left = ?, crop_top = ?, crop_right = ?, crop_bottom = ?,"
                 " crop_region_version = crop_region_version + 1, updated_at = ? WHERE id = 1",
-                (region.left, region.top, region.right, region.bottom, _now()),
+                (*_edges(region), _now()),
             )
+            _write_gap(db, region)
         db.execute("INSERT INTO preferences VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET layout_approved = 1")
 
 
@@ -354,8 +368,8 @@ def _write_config(
         anchor = (layout.anchor, layout.anchor_position)
     values = (
         *(frame_width, frame_height),
-        *(crop.left, crop.top, crop.right, crop.bottom),
-        *(selection.left, selection.top, selection.right, selection.bottom),
+        *_edges(crop),
+        *_edges(selection),
         *_measured(layout),
         *anchor,
     )
@@ -363,10 +377,12 @@ def _write_config(
         "SELECT crop_left, crop_top, crop_right, crop_bottom, crop_region_version FROM layout_config"
     ).fetchone()
     version = before[4] if before else 0
+    same = before is not None and (*before[:4], _gap(db)) == (*_edges(crop), _gap_of(crop))
     if layout.region is None:
         version = 0
-    elif before is None or before[:4] != (crop.left, crop.top, crop.right, crop.bottom):
+    elif not same:
         version += 1
+    _write_gap(db, crop)
     columns = (
         "frame_width, frame_height, crop_left, crop_top, crop_right, crop_bottom, selection_left,"
         " selection_top, selection_right, selection_bottom, vertical_center, vertical_std, box_height,"
@@ -377,6 +393,28 @@ def _write_config(
     db.execute(
         f"INSERT OR REPLACE INTO layout_config (id, {columns}) VALUES (1, {marks})", (*values, version, now)
     )
+
+
+def _edges(region: CropRegion) -> tuple[float, float, float, float]:
+    return region.left, region.top, region.right, region.bottom
+
+
+def _gap_of(region: CropRegion) -> tuple[float, float] | None:
+    top, bottom = region.gap_top, region.gap_bottom
+    return None if top is None or bottom is None else (top, bottom)
+
+
+def _write_gap(db: sqlite3.Connection, region: CropRegion) -> None:
+    db.execute("DELETE FROM crop_gap")
+    if gap := _gap_of(region):
+        db.execute("INSERT INTO crop_gap VALUES (1, ?, ?)", gap)
+
+
+def _gap(db: sqlite3.Connection) -> tuple[float, float] | None:
+    """None also in a file from before there were gaps."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'crop_gap'").fetchone():
+        return None
+    return db.execute("SELECT gap_top, gap_bottom FROM crop_gap").fetchone()
 
 
 def _measured(layout: Layout) -> tuple[float | None, ...]:

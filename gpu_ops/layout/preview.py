@@ -72,8 +72,8 @@ def _draw(frame: PreviewFrame, region: CropRegion | None, model: CaptionRowModel
     image = frame.image.copy()
     for box in frame.boxes:
         _rectangle(image, box, _GREEN if _is_caption(model, box) else _RED)
-    if region is not None:
-        _rectangle(image, region, _YELLOW)
+    for part in region.parts if region is not None else ():
+        _rectangle(image, part, _YELLOW)
     return image
 
 

@@ -129,13 +129,15 @@ def on_the_other_side(row: Row, candidates: Sequence[Seen], aspect: float) -> Ro
 def elsewhere(row: Row, candidates: Sequence[Seen], top: float, bottom: float, aspect: float) -> Row | None:
     """Captions above `top` or below `bottom` (frame heights, down): a second place of the film for them.
 
-    They look like captions by themselves, and there are not few beside those of `row`.
+    They look like captions by themselves, and there are not few beside those of `row`; or a person says so.
     """
     outside = [box for box in candidates if box.bottom <= top or box.top >= bottom]
     # Of credits and lists every line is a row.
     lines = Counter(box.frame for box in outside)
     other = best_row([box for box in outside if lines[box.frame] <= _LINES_OF_A_CAPTION], aspect)
-    if other is None or not is_usual(other, aspect):
+    if other is None or any(box.label == "in" for box in other.members):
+        return other
+    if not is_usual(other, aspect):
         return None
     enough = max(_LEAST_ELSEWHERE, _SHARE_ELSEWHERE * evidence_of(row.members))
     return other if evidence_of(other.members) >= enough else None

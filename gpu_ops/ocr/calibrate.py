@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import ImageFont
 
 from gpu_ops.captions.read import read_captions
-from gpu_ops.contract import FrameRange, VideoKeys
+from gpu_ops.contract import CropPixels, FrameRange, VideoKeys
 from gpu_ops.extents.synthesis import sources
 from gpu_ops.extents.synthesis.backgrounds import Shot
 from gpu_ops.extents.synthesis.compression import through_codec
@@ -131,7 +131,7 @@ def _film(rng: random.Random, store: ObjectStore, engine: OcrEngine, media: Medi
         for strip in _strips(shot, draw_caption(look, lines, width, height))
     ]
     grey = np.full((height // 2, width // 2), 128, np.uint8)
-    with ChunkWriter(store, KEYS, 1, (0, 0, width, height)) as writer:
+    with ChunkWriter(store, KEYS, 1, CropPixels(left=0, top=0, right=width, bottom=height)) as writer:
         for index, strip in enumerate(through_codec(rng, strips)):
             writer.add(CroppedFrame(index, index / 10, (index + 1) / 10, strip, grey, grey, 5))
         writer.finish()

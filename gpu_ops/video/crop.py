@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from gpu_ops import gpu
-from gpu_ops.contract import GRID_HZ, BadVideo, CropRegion, Progress, silent
+from gpu_ops.contract import GRID_HZ, BadVideo, CropPixels, CropRegion, Progress, silent
 from gpu_ops.video.colour import apply_table, chroma_table, is_full_range, luma_table, matrix_of
 from gpu_ops.video.container import decode, open_video, packets, skips_exactly
 from gpu_ops.video.probe import VideoFacts, probe
@@ -36,7 +36,8 @@ PROGRESS_EVERY_FRAMES = 50
 class CroppedFrame:
     """The region of one frame as displayed (upright, square pixels), 8-bit 4:2:0, limited range (16-235).
 
-    `y` is height x width, `u` and `v` half of that in both directions; height and width are even. `index`:
+    `y` is height x width, `u` and `v` half of that in both directions; height and width are even. Of a region
+    with a gap, the part above it lies upon the part below. `index`:
     position on the 10 Hz grid, None for a frame between positions. `time`: seconds from the first displayed
     frame to this frame's own time, which is at most index / 10; `until`: to the next frame of the video,
     decoded or not. `matrix`: Y'CbCr matrix as FFmpeg numbers it.
@@ -51,14 +52,15 @@ class CroppedFrame:
     matrix: int
 
 
-def crop_pixels(facts: VideoFacts, region: CropRegion) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) in displayed pixels, all even, right and bottom exclusive.
-
-    They cover the region, but for the last row or column of a video with an odd side.
-    """
+def crop_pixels(facts: VideoFacts, region: CropRegion) -> CropPixels:
+    """The region in pixels: covers it, but for the last row or column of a video with an odd side."""
     left, right = _even_span(region.left, region.right, facts.width)
-    top, bottom = _even_span(region.top, region.bottom, facts.height)
-    return left, top, right, bottom
+    spans = [_even_span(part.top, part.bottom, facts.height) for part in region.parts]
+    top, bottom = spans[0][0], spans[-1][1]
+    gap = (spans[0][1], spans[-1][0])
+    if gap[0] >= gap[1]:
+        return CropPixels(left=left, top=top, right=right, bottom=bottom)
+    return CropPixels(left=left, top=top, right=right, bottom=bottom, gap_top=gap[0], gap_bottom=gap[1])
 
 
 def _even_span(start: float, end: float, size: int) -> tuple[int, int]:
@@ -141,11 +143,13 @@ class _Cutter:
     """Cuts one region out of decoded frames, whatever their pixel format, rotation and pixel shape."""
 
     def __init__(self, facts: VideoFacts, region: CropRegion) -> None:
-        left, top, right, bottom = crop_pixels(facts, region)
-        self._size = right - left, bottom - top
         self._coded_size = facts.coded_width, facts.coded_height
         self._quarter_turns = facts.rotation // 90
-        self._window = _coded_window(facts, (left, top, right, bottom))
+        # Of each part: where it lies in the decoded picture, and its size when upright.
+        self._parts = [
+            (_coded_window(facts, part), (part[2] - part[0], part[3] - part[1]))
+            for part in crop_pixels(facts, region).parts
+        ]
 
     def cut(self, frame: VideoFrame, time: float, until: float) -> CroppedFrame:
         """The region of the frame, as a CroppedFrame that is on no grid position yet."""
@@ -156,21 +160,27 @@ class _Cutter:
         if not _CUTTABLE.fullmatch(frame.format.name):
             frame = frame.reformat(format="yuv420p", threads=1)
             full_range = False
-        y, u, v = _cut_planes(frame, self._window)
+        parts = [self._upright_planes(frame, window, size) for window, size in self._parts]
+        y, u, v = (
+            parts[0] if len(parts) == 1 else (np.concatenate(plane) for plane in zip(*parts, strict=True))
+        )
         if (table := luma_table(transfer, full_range)) is not None:
             y = apply_table(y, table)
         if full_range:
             u, v = apply_table(u, chroma_table()), apply_table(v, chroma_table())
-        y, u, v = self._upright(y, 1), self._upright(u, 2), self._upright(v, 2)
         return CroppedFrame(None, time, until, y, u, v, matrix)
 
-    def _upright(self, plane: Plane, divisor: int) -> Plane:
+    def _upright_planes(
+        self, frame: VideoFrame, window: tuple[int, int, int, int], size: tuple[int, int]
+    ) -> tuple[Plane, Plane, Plane]:
+        y, u, v = _cut_planes(frame, window)
+        half = size[0] // 2, size[1] // 2
+        return self._upright(y, size), self._upright(u, half), self._upright(v, half)
+
+    def _upright(self, plane: Plane, size: tuple[int, int]) -> Plane:
         turned = np.ascontiguousarray(np.rot90(plane, -self._quarter_turns)) if self._quarter_turns else plane
-        width, height = self._size[0] // divisor, self._size[1] // divisor
-        if turned.shape != (height, width):
-            turned = np.asarray(
-                cv2.resize(turned, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8
-            )
+        if turned.shape != size[::-1]:
+            turned = np.asarray(cv2.resize(turned, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
         return turned
 
 

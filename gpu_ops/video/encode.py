@@ -23,7 +23,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from gpu_ops.contract import GRID_HZ, ComputeError, VideoKeys
+from gpu_ops.contract import GRID_HZ, ComputeError, CropPixels, VideoKeys
 from gpu_ops.stages import stage
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.colour import to_bgr
@@ -36,7 +36,7 @@ from gpu_ops.video.grid import (
     position_in_chunk,
     window_start,
 )
-from gpu_ops.video.manifest import Chunk, CropPixels, Manifest
+from gpu_ops.video.manifest import Chunk, Manifest
 
 # On grainy strips of 1034x78: 0.53 of the CPU of cpu-used 5, 7 % more bytes, 0.1 dB less.
 VP9_OPTIONS = {
@@ -50,6 +50,7 @@ VP9_OPTIONS = {
     # Looking ahead, and learning from the frame before, cost 7 % more CPU and 10 % more bytes for 0.1 dB.
     "lag-in-frames": "0",
     "frame-parallel": "1",
+    "tile-columns": "0",  # one thread has no use for tiles, which cost 4 % more bytes
 }
 # Random segment ids would give the same frames another hash each time.
 WEBM_OPTIONS = {"fflags": "+bitexact"}
@@ -65,16 +66,14 @@ class ChunkWriter:
     """Writes version `version` of a video's cropped frames; use as a context manager.
 
     Leaving the context by an exception, or before finish(), stops the threads and deletes what was written.
-    `crop`: left, top, right, bottom in displayed pixels, for the manifest.
+    `crop` is for the manifest.
     """
 
-    def __init__(
-        self, store: ObjectStore, keys: VideoKeys, version: int, crop: tuple[int, int, int, int]
-    ) -> None:
+    def __init__(self, store: ObjectStore, keys: VideoKeys, version: int, crop: CropPixels) -> None:
         self._store = store
         self._keys = keys
         self._version = version
-        self._crop = CropPixels(left=crop[0], top=crop[1], right=crop[2], bottom=crop[3])
+        self._crop = crop
         self._uploads = ThreadPoolExecutor(UPLOAD_THREADS, "chunk-upload")
         self._levels: dict[Modulo, _Level] = {}
         self._frame_count = 0

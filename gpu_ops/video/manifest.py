@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gpu_ops.contract import GRID_HZ, ComputeError
+from gpu_ops.contract import GRID_HZ, ComputeError, CropPixels
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.grid import Modulo
 
@@ -23,16 +23,6 @@ class Chunk:
     frame_indices: tuple[int, ...]
     bytes: int
     sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CropPixels:
-    """The crop in displayed pixels; right and bottom exclusive."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ def _chunk_problems(store: ObjectStore, key: str, chunk: Chunk, manifest: Manife
         return [f"{chunk.path} is missing."]
     if len(data) != chunk.bytes or hashlib.sha256(data).hexdigest() != chunk.sha256:
         return [f"{chunk.path} is not the file that was written."]
-    size = manifest.crop.right - manifest.crop.left, manifest.crop.bottom - manifest.crop.top
+    size = manifest.crop.width, manifest.crop.height
     problems: list[str] = []
     times: list[float] = []
     try:

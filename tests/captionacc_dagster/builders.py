@@ -12,7 +12,7 @@ from dagster._core.remote_origin import (  # a queued run cannot be built withou
 )
 
 from captionacc_dagster.catalog.protocol import Video
-from gpu_ops.contract import CropInferResult, CropRegion, ExtractResult, VideoKeys
+from gpu_ops.contract import CropInferResult, CropPixels, CropRegion, ExtractResult, VideoKeys
 
 REGION = CropRegion(0.1, 0.8, 0.9, 0.95)
 AddVideo = Callable[..., Video]
@@ -53,7 +53,7 @@ def crop_result(keys: VideoKeys, version: int) -> CropInferResult:
         total_size_bytes=1000,
         caption_count=1,
         model_version="fake",
-        crop_pixels=(128, 576, 1152, 684),
+        crop_pixels=CropPixels(left=128, top=576, right=1152, bottom=684),
         data_versions={"cropped_frames": "d", "caption_frame_extents_db": "e"},
     )
 

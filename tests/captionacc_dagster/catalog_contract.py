@@ -26,12 +26,12 @@ from captionacc_dagster.catalog.protocol import (
     WorkHeld,
     requested_at,
 )
-from gpu_ops.contract import CropInferResult, CropRegion, ExtractResult, VideoKeys
+from gpu_ops.contract import CropInferResult, CropPixels, CropRegion, ExtractResult, VideoKeys
 
 TENANT = "00000000-0000-0000-0000-0000000000aa"
 OTHER_TENANT = "00000000-0000-0000-0000-0000000000bb"
 REGION = CropRegion(0.1, 0.8, 0.9, 0.95)
-OTHER_REGION = CropRegion(0.1, 0.7, 0.9, 0.85)
+OTHER_REGION = CropRegion(0.1, 0.05, 0.9, 0.95, gap_top=0.15, gap_bottom=0.8)
 CALL = ComputeCall(order="crop", request_digest="d" * 64, call_id="fc-1")
 SHORT = timedelta(milliseconds=20)
 AT_ONCE = timedelta(0)
@@ -90,7 +90,7 @@ def cropped(video: Video, version: int) -> CropInferResult:
         total_size_bytes=12345,
         caption_count=14,
         model_version="m",
-        crop_pixels=(0, 0, 10, 10),
+        crop_pixels=CropPixels(left=0, top=0, right=10, bottom=10),
         data_versions={},
     )
 

@@ -134,21 +134,26 @@ def test_captions_in_a_script_that_cannot_be_read_are_found_and_their_owner_is_t
     ]
 
 
-def test_captions_at_a_second_place_are_reported_and_read_when_it_is_given(
+def test_captions_at_two_places_are_read_and_one_of_them_where_it_is_given(
     captionacc: Captionacc, tmp_path: Path
 ) -> None:
     film = tmp_path / "film.mp4"
-    truth = [caption["text"] for caption in render_two_places(film)["captions"]]
+    truth = render_two_places(film)["captions"]
     done = captionacc("process", film)
-    (region,) = re.findall(r"second place too, at ([0-9.,]+) ", done.stdout + done.stderr)
-    below = [caption["text"] for caption in json.loads(film.with_suffix(".json").read_text())]
-    again = captionacc("process", film, "--region", region, "--out", tmp_path / "above")
-    above = [caption["text"] for caption in json.loads((tmp_path / "above" / "film.json").read_text())]
-    later = captionacc("process", film, "--out", tmp_path / "later")
-    assert later.returncode == 0
-    assert "second place" not in again.stdout + again.stderr + later.stdout + later.stderr
-    assert (len(below), len(above)) == (6, 4)
-    assert sorted(below + above) == sorted(truth)
+    (region,) = re.findall(r"both were read: ([0-9.,+]+)\. ", done.stdout + done.stderr)
+    found = json.loads(film.with_suffix(".json").read_text())
+    assert [cue["text"] for cue in found] == [caption["text"] for caption in truth]
+    for cue, caption in zip(found, truth, strict=True):
+        assert cue["start_s"] == pytest.approx(caption["start_s"], abs=0.1001)
+        assert cue["end_s"] == pytest.approx(caption["end_s"], abs=0.1001)
+    above, _ = region.split("+")
+    again = captionacc("process", film, "--region", above, "--out", tmp_path / "above")
+    noises = [cue["text"] for cue in json.loads((tmp_path / "above" / "film.json").read_text())]
+    assert noises == [caption["text"] for caption in truth if caption["box"][1] < 0.5]
+    assert "both were read" not in again.stdout + again.stderr
+    both = captionacc("process", film, "--region", region, "--out", tmp_path / "both")
+    assert both.returncode == 0
+    assert (tmp_path / "both" / "film.srt").read_bytes() == film.with_suffix(".srt").read_bytes()
 
 
 def test_several_files_are_processed_and_one_bad_one_does_not_stop_the_others(

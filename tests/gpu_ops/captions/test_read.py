@@ -12,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 
 from gpu_ops.captions.read import read_captions
 from gpu_ops.captions.sheet import contact_sheet
-from gpu_ops.contract import FrameRange, VideoKeys
+from gpu_ops.contract import CropPixels, FrameRange, VideoKeys
 from gpu_ops.ocr.engine import Image, OcrBox, OcrFailed, Strip, StripText
 from gpu_ops.ocr.languages import ILLEGIBLE, reading_warnings
 from gpu_ops.ocr.rapid import RapidEngine
@@ -56,7 +56,7 @@ def strip(text: str, seed: int = 0, size: int = 34, width: int = WIDTH, height: 
 def stored(folder: Path, show: Callable[[int], Image], count: int) -> ObjectStore:
     """A store with `count` cropped frames, frame i showing show(i)."""
     store = ObjectStore.open(folder.as_uri())
-    writer = ChunkWriter(store, KEYS, 1, (0, 0, WIDTH, HEIGHT))
+    writer = ChunkWriter(store, KEYS, 1, CropPixels(left=0, top=0, right=WIDTH, bottom=HEIGHT))
     for index in range(count):
         planes = cv2.cvtColor(show(index), cv2.COLOR_BGR2YUV_I420)
         y = planes[:HEIGHT]

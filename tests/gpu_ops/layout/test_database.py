@@ -34,6 +34,9 @@ BOXES = [
 ]
 
 
+TWO_PLACES = CropRegion(0.125, 0.0625, 0.875, 0.96875, 0.15625, 0.8125)
+
+
 def sql(path: Path, statement: str, *values: object) -> list[tuple]:
     with sqlite3.connect(path) as db:
         return db.execute(statement, values).fetchall()
@@ -140,3 +143,28 @@ def test_the_server_database_keeps_model_analysis_and_picture(tmp_path: Path):
     ) == [(0.9, "boxes-1", b"jpeg")]
     write_layout_server(path, Layout(), None, b"")
     assert read_model(path) is None
+
+
+def test_a_gap_is_kept_until_another_crop_is_drawn(tmp_path: Path):
+    path = tmp_path / "layout.db"
+    write_layout(path, replace(FOUND, region=TWO_PLACES), BOXES, 1920, 1080)
+    assert read_crop_region(path) == TWO_PLACES
+    write_layout(path, replace(FOUND, region=TWO_PLACES), BOXES, 1920, 1080)
+    assert sql(path, "SELECT crop_region_version FROM layout_config") == [(1,)]
+    sql(path, "UPDATE layout_config SET crop_top = 0.03125")
+    assert read_crop_region(path) == replace(TWO_PLACES, top=0.03125)
+    sql(path, "UPDATE layout_config SET crop_top = 0.8125")
+    assert read_crop_region(path) == REGION
+    set_approved(path, TWO_PLACES)
+    assert read_crop_region(path) == TWO_PLACES
+    set_approved(path, REGION)
+    assert read_crop_region(path) == REGION
+
+
+def test_a_layout_from_before_there_were_gaps_is_read_and_approved(tmp_path: Path):
+    path = tmp_path / "layout.db"
+    write_layout(path, FOUND, BOXES, 1920, 1080)
+    sql(path, "DROP TABLE crop_gap")
+    assert read_crop_region(path) == REGION
+    set_approved(path, TWO_PLACES)
+    assert read_crop_region(path) == TWO_PLACES

@@ -36,7 +36,7 @@ def test_grid_frames_show_what_is_on_screen(video: MakeVideo, name: str, native:
     frames = list(cropped_frames(path, region, native=native, facts=facts))
     grid = [frame for frame in frames if frame.index is not None]
     assert [frame.index for frame in grid] == list(range(facts.grid_frame_count))
-    left, top, right, bottom = crop_pixels(facts, region)
+    ((left, top, right, bottom),) = crop_pixels(facts, region).parts
     turns = facts.rotation // 90
     for index, frame in enumerate(grid):
         truth = oracle.shown(index / 10)
@@ -84,9 +84,28 @@ def test_crop_pixels_are_even_inside_the_frame_and_cover_the_region(
     facts = VideoFacts.__new__(VideoFacts)
     for field, value in (("width", width), ("height", height), ("timeline", timeline)):
         object.__setattr__(facts, field, value)
-    box = crop_pixels(facts, CropRegion(left, top, right, bottom))
+    (box,) = crop_pixels(facts, CropRegion(left, top, right, bottom)).parts
     assert all(side % 2 == 0 for side in box)
     assert 0 <= box[0] < box[2] <= width
     assert 0 <= box[1] < box[3] <= height
     assert box[0] <= left * width
     assert box[2] >= min(right * width, width - 1) - 1e-6
+
+
+@pytest.mark.parametrize("name", ["plain", "ten_bit_hevc", "rotated_90", "rotated_180", "rotated_270"])
+def test_of_two_places_the_upper_lies_upon_the_lower(video: MakeVideo, name: str) -> None:
+    path = video(name)
+    upper, lower = CropRegion(0.1, 0.05, 0.7, 0.3), CropRegion(0.1, 0.6, 0.7, 0.9)
+    both = cropped_frames(path, CropRegion.around([lower, upper]))
+    apart = zip(cropped_frames(path, upper), cropped_frames(path, lower), strict=True)
+    for frame, (above, below) in zip(both, apart, strict=True):
+        assert np.array_equal(frame.y, np.concatenate([above.y, below.y]))
+        assert np.array_equal(frame.u, np.concatenate([above.u, below.u]))
+        assert np.array_equal(frame.v, np.concatenate([above.v, below.v]))
+    pixels = crop_pixels(probe(path), CropRegion.around([lower, upper]))
+    assert (pixels.height, pixels.width) == frame.y.shape
+
+
+def test_a_gap_of_less_than_a_pixel_is_none(video: MakeVideo) -> None:
+    facts = probe(video("plain"))
+    assert len(crop_pixels(facts, CropRegion(0, 0, 1, 1, 0.5, 0.5001)).parts) == 1

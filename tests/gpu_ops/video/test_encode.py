@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu_ops.contract import ComputeError, CropRegion, MissingObject, VideoKeys
+from gpu_ops.contract import ComputeError, CropPixels, CropRegion, MissingObject, VideoKeys
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.crop import CroppedFrame, crop_pixels, cropped_frames
 from gpu_ops.video.encode import ChunkWriter, read_chunk_frames
@@ -39,7 +39,7 @@ def strips(count: int) -> Iterator[CroppedFrame]:
 
 
 def write(store: ObjectStore, count: int) -> Manifest:
-    with ChunkWriter(store, KEYS, 1, (0, 0, WIDTH, HEIGHT)) as writer:
+    with ChunkWriter(store, KEYS, 1, CropPixels(left=0, top=0, right=WIDTH, bottom=HEIGHT)) as writer:
         for frame in strips(count):
             writer.add(frame)
         return writer.finish()
@@ -87,7 +87,7 @@ def test_a_real_crop_survives_encoding(store: ObjectStore, video: MakeVideo) -> 
 
 def test_giving_up_leaves_nothing_behind(store: ObjectStore) -> None:
     def write_and_break() -> None:
-        with ChunkWriter(store, KEYS, 1, (0, 0, WIDTH, HEIGHT)) as writer:
+        with ChunkWriter(store, KEYS, 1, CropPixels(left=0, top=0, right=WIDTH, bottom=HEIGHT)) as writer:
             for frame in strips(100):
                 writer.add(frame)
             raise RuntimeError("the decoder broke")
