@@ -292,7 +292,7 @@ def _region(block: _Block, aspect: float) -> CropRegion:
     row, members = block.row, block.members
     height = median(box.height for box in members)
     texts = len({box.text for box in members})
-    longer = 1.08 + 1.2 / (texts + 1)
+    longer = 1.08 + 4 / (texts + 2)
     reach_left = max(row.position - box.left for box in members)
     reach_right = max(box.right - row.position for box in members)
     if row.anchor == "center":
