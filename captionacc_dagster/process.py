@@ -122,10 +122,15 @@ class _Work:
             video = self._stage(video, Stage.LAYOUT)
             if self._approve(video):
                 video = self._stage(self.catalog.video(video.id), Stage.EXTENTS)
+                if (wider := self._wider_region(video)) is not None:
+                    self.listener.note(f"Letters reach the edge of the crop: cropping wider, {wider}.")
+                    approve(self.catalog, self.store, video, wider)
+                    video = self._stage(self.catalog.video(video.id), Stage.EXTENTS)
                 video = self._stage(video, Stage.CAPTIONS)
                 rows = artifacts.read_captions(self.store, video)
                 errors = [row.ocr_error for row in rows if row.is_caption and row.text is None]
-                done = replace(done, notes=(*self._two_places(video), *reading_warnings(errors)))
+                notes = *self._two_places(video), *self._crop_warnings(video), *reading_warnings(errors)
+                done = replace(done, notes=notes)
             else:
                 done = replace(done, notes=(NO_CAPTIONS,))
                 rows = []
@@ -247,6 +252,18 @@ class _Work:
         made = self._last_made(video, "caption_frame_extents_db")
         wanted = registry.model(self.options.model_version).version
         return made is not None and made.metadata["model_version"].value == wanted
+
+    def _wider_region(self, video: Video) -> CropRegion | None:
+        """A wider region where letters reach the edge of the one that the software itself proposed."""
+        layout = self._last_made(video, "layout_db")
+        region = artifacts.layout_region(self.store, video)
+        if self.options.region or layout is None or region is None or not self._crop_warnings(video):
+            return None
+        return region.widened() if layout.metadata["crop_region"].value == str(region) else None
+
+    def _crop_warnings(self, video: Video) -> Sequence[str]:
+        made = self._last_made(video, "caption_frame_extents_db")
+        return (str(made.metadata["warnings"].value),) if made and "warnings" in made.metadata else ()
 
     def _two_places(self, video: Video) -> Sequence[str]:
         """Says so where the software itself decided to read two places of the picture."""

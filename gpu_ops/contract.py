@@ -15,7 +15,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 GRID_HZ = 10
@@ -156,6 +156,11 @@ class CropRegion:
             CropRegion(self.left, self.top, self.right, self.gap_top),
             CropRegion(self.left, self.gap_bottom, self.right, self.bottom),
         )
+
+    def widened(self) -> CropRegion:
+        """Half as wide again, as far as the frame goes."""
+        more = (self.right - self.left) / 4
+        return replace(self, left=max(0.0, self.left - more), right=min(1.0, self.right + more))
 
     @classmethod
     def around(cls, places: Sequence[CropRegion]) -> CropRegion:
@@ -334,7 +339,8 @@ class ExtractResult:
 class CropInferResult:
     """`label_counts` counts pairs by predicted label. `computed_on`: which processors did it, for people.
 
-    `preview_jpeg`: the extents on a time line.
+    `cut_off_count`: captions whose letters reach the left or right edge of the crop. `preview_jpeg`: the
+    extents on a time line.
     """
 
     version: int
@@ -349,6 +355,7 @@ class CropInferResult:
     model_version: str
     crop_pixels: CropPixels
     data_versions: Mapping[str, str]
+    cut_off_count: int = 0
     computed_on: str = "CPU"
     preview_jpeg: bytes = b""
     warnings: Sequence[str] = ()

@@ -30,6 +30,7 @@ from gpu_ops.contract import (
     ComputeError,
     CropInferRequest,
     CropInferResult,
+    CropRegion,
     ExtractRequest,
     ExtractResult,
     MissingObject,
@@ -67,6 +68,10 @@ from gpu_ops.video.verify import verify_chunks
 
 # Frames that the pair model encodes at once on a GPU.
 GPU_BATCH = 64
+CUT_OFF = (
+    "The letters of {count} captions reach the left or right edge of the crop region and may be cut off. "
+    "Approve a wider one, such as {region}"
+)
 NO_CAPTIONS = "No captions were found. Approve the layout with a region if there are some."
 # Decoded frames that may wait for who uses them: enough to even out the work, few enough for any memory.
 FULL_FRAMES_AHEAD = 2
@@ -218,9 +223,16 @@ def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferReq
             "cropped_frames": _digest(chunk.sha256.encode() for chunk in manifest.chunks),
             "caption_frame_extents_db": _digest_of_prediction(prediction),
         },
+        cut_off_count=prediction.cut_off_count,
+        warnings=_crop_warnings(prediction.cut_off_count, request.crop_region),
         computed_on=gpu.computed_on(model.on_gpu),
         preview_jpeg=timeline_jpeg(prediction.extents),
     )
+
+
+def _crop_warnings(cut_off_count: int, region: CropRegion) -> Sequence[str]:
+    wider = region.widened()
+    return (CUT_OFF.format(count=cut_off_count, region=wider),) if cut_off_count and wider != region else ()
 
 
 def generate_caption_ocr(bench: Workbench, request: CaptionOcrRequest) -> CaptionOcrBatch:

@@ -98,9 +98,11 @@ def _metadata(result: CropInferResult) -> dict[str, dict[str, Any]]:
         "caption_frame_extents_db": {
             "dagster/row_count": max(0, result.frame_count - 1),
             "captions": result.caption_count,
+            "cut_off_captions": result.cut_off_count,
             "pair_labels": dg.MetadataValue.json(dict(result.label_counts)),
             "model_version": result.model_version,
             "key": result.caption_frame_extents_db_key,
             **({"time line": picture(result.preview_jpeg)} if result.preview_jpeg else {}),
+            **({"warnings": dg.MetadataValue.md("\n\n".join(result.warnings))} if result.warnings else {}),
         },
     }

@@ -74,6 +74,7 @@ def joined(first: Prediction, second: Prediction) -> Prediction:
         backward=joined_probabilities(first.backward, second.backward),
         extents=joined_extents(first.extents, second.extents),
         label_counts={label: int(count) for label, count in zip(LABELS, counts, strict=True)},
+        cut_off_count=first.cut_off_count + second.cut_off_count,
     )
 
 

@@ -32,6 +32,8 @@ CLEAR_WIDE = 0.6
 SURE = 0.97  # neighbours this surely unchanged make a wider pair needless
 LOOK_EVERY = 128  # frames between second looks
 UNSETTLED = 12  # frames at the end whose decoding may still change
+AT_THE_EDGE = 2  # cells; letters that near the left or right edge may go on beyond it
+LETTERS = 0.5  # probability of a cell that holds some
 KEPT = 900  # embeddings in memory at most, about 40 kB each
 
 
@@ -66,7 +68,7 @@ class Prediction:
 
     `forward` and `backward`, float32 (frame_count - 1, 5): label probabilities of the pairs (i, i+1) and
     (i+1, i), in the order of labels.LABELS. `label_counts` counts the forward labels. `extents` partition the
-    grid.
+    grid. `cut_off_count`: captions whose letters reach the left or right edge of the strip.
     """
 
     frame_count: int
@@ -76,6 +78,7 @@ class Prediction:
     label_counts: dict[str, int]
     model_version: str
     model_checkpoint_path: str
+    cut_off_count: int = 0
 
 
 @dataclass
@@ -112,6 +115,7 @@ class ExtentPredictor:
         self._two_apart, self._three_apart = ProbabilityRows(), ProbabilityRows()
         self._stir = array("f")  # of every pair so far: how much the picture behind the letters changes
         self._last_cells: NDArray[np.uint8] | None = None
+        self._at_the_edge = bytearray()  # of every frame so far: whether letters reach an edge
         self._changes: dict[int, Change] = {}
         self._corrections: list[Correction] = []
 
@@ -157,7 +161,12 @@ class ExtentPredictor:
             label_counts={label: int(count) for label, count in zip(LABELS, counts, strict=True)},
             model_version=self._model.version,
             model_checkpoint_path=self._model.checkpoint_path,
+            cut_off_count=sum(self._is_cut_off(extent) for extent in extents if extent.state == "predicted"),
         )
+
+    def _is_cut_off(self, extent: Extent) -> bool:
+        frames = self._at_the_edge[extent.start_frame_index : extent.end_frame_index + 1]
+        return 2 * sum(frames) > len(frames)
 
     def _without_pairs(self) -> list[Extent]:
         if self._count == 0:
@@ -175,7 +184,10 @@ class ExtentPredictor:
         if count == 0:
             return
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._embeddings += list(self._model.encode([pending.strip for pending in taken]))
+        encoded = self._model.encode([pending.strip for pending in taken])
+        self._embeddings += list(encoded)
+        edges = np.concatenate([encoded[:, -1, :, :AT_THE_EDGE], encoded[:, -1, :, -AT_THE_EDGE:]], axis=2)
+        self._at_the_edge += (edges > LETTERS).any(axis=(1, 2)).tobytes()
         self._measure_stir([pending.strip for pending in taken])
         self._encoded += count
         self._lately += taken

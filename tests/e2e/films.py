@@ -38,6 +38,14 @@ def render_film(
     return render(film, path, options={"preset": "superfast", "crf": "23"})
 
 
+def render_one_wide_caption(path: Path) -> dict[str, Any]:
+    """Short captions, and a long one that none of the sampled frames shows; answers the ground truth."""
+    short = ["No.", "Why not?", "I see.", "Come in!", "Sit down.", "Thank you.", "Not now.", "Go on."]
+    script = [(3.0 * n + 0.2, 3.0 * n + 2.6, text) for n, text in enumerate(short)]
+    script.insert(4, (11.6, 12.2, "Everybody is waiting for a train."))
+    return render_film(path, script=script, duration=24.0)
+
+
 def render_two_places(path: Path) -> dict[str, Any]:
     """Speech at the bottom and, less often, noises at the top; answers the ground truth of all."""
     speech = [

@@ -15,7 +15,7 @@ from captionacc_dagster.catalog.protocol import Catalog, Stage
 from gpu_ops.inventory import PLACES, artifact_of, strangers
 from gpu_ops.store import ObjectStore
 from tests.e2e.conftest import Captionacc
-from tests.e2e.films import SCRIPT, render_film, render_two_places
+from tests.e2e.films import SCRIPT, render_film, render_one_wide_caption, render_two_places
 
 pytestmark = pytest.mark.slow
 
@@ -154,6 +154,20 @@ def test_captions_at_two_places_are_read_and_one_of_them_where_it_is_given(
     both = captionacc("process", film, "--region", region, "--out", tmp_path / "both")
     assert both.returncode == 0
     assert (tmp_path / "both" / "film.srt").read_bytes() == film.with_suffix(".srt").read_bytes()
+
+
+def test_where_a_caption_is_wider_than_the_proposed_region_a_wider_one_is_cropped(
+    captionacc: Captionacc, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    truth = [caption["text"] for caption in render_one_wide_caption(film)["captions"]]
+    done = captionacc("process", film)
+    assert "cropping wider" in done.stdout + done.stderr
+    assert [cue["text"] for cue in json.loads(film.with_suffix(".json").read_text())] == truth
+    again = captionacc("process", film, "--out", tmp_path / "again")
+    assert "cropping wider" not in again.stdout + again.stderr
+    narrow = captionacc("process", film, "--region", "0.4,0.8,0.6,1", "--out", tmp_path / "narrow")
+    assert "may be cut off. Approve a wider one, such as 0.3500,0.8000,0.6500,1.0000" in narrow.stdout
 
 
 def test_several_files_are_processed_and_one_bad_one_does_not_stop_the_others(

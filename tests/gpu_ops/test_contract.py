@@ -54,3 +54,8 @@ def test_pixels_of_two_places():
     assert (pixels.width, pixels.height) == (100, 50)
     assert str(pixels) == "100 x 20 at 10,20 and 100 x 30 at 10,370"
     assert from_json(CropPixels, to_json(pixels)) == pixels
+
+
+def test_a_wider_region_stays_inside_the_frame():
+    assert CropRegion(0.25, 0.8, 0.75, 0.9).widened() == CropRegion(0.125, 0.8, 0.875, 0.9)
+    assert BOTH.widened() == CropRegion(0, 0.05, 1, 0.95, gap_top=0.125, gap_bottom=0.8)

@@ -14,7 +14,7 @@ from gpu_ops.extents import registry
 from gpu_ops.extents.export import export
 from gpu_ops.extents.model import PairModel
 from gpu_ops.extents.network import EMBEDDING, PairNetwork
-from gpu_ops.extents.predict import ExtentPredictor
+from gpu_ops.extents.predict import ExtentPredictor, Prediction
 from gpu_ops.extents.strips import model_size
 from tests.gpu_ops.extents.plain_model import Frame
 
@@ -44,12 +44,16 @@ def drawn(background: NDArray[np.uint8], i: int, text: str) -> NDArray[np.uint8]
     return strip
 
 
-def captions_found(model: PairModel, texts: list[str]) -> list[tuple[int, int]]:
+def predicted(model: PairModel, texts: list[str]) -> Prediction:
     background = clouds(1)
     predictor = ExtentPredictor(model)
     for i, text in enumerate(texts):
         predictor.add(Frame(i, i / 10, (i + 1) / 10, drawn(background, i, text)))
-    extents = predictor.finish().extents
+    return predictor.finish()
+
+
+def captions_found(model: PairModel, texts: list[str]) -> list[tuple[int, int]]:
+    extents = predicted(model, texts).extents
     return [(e.start_frame_index, e.end_frame_index) for e in extents if e.state == "predicted"]
 
 
@@ -70,6 +74,12 @@ def test_the_same_caption_after_a_gap_is_found_twice(shipped: PairModel) -> None
 
 def test_nothing_is_invented_where_nothing_is_written(shipped: PairModel) -> None:
     assert captions_found(shipped, [""] * 60) == []
+
+
+def test_captions_wider_than_the_strip_are_counted(shipped: PairModel) -> None:
+    fits, too_wide = "Where have you been all day?", "Where have you been all day, and why did you go?"
+    texts = [""] * 10 + [fits] * 20 + [""] * 8 + [too_wide] * 20 + [fits] * 15 + [""] * 8
+    assert predicted(shipped, texts).cut_off_count == 1
 
 
 @pytest.mark.parametrize(
