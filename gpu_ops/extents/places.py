@@ -108,13 +108,12 @@ def joined_extents(first: Sequence[TimedExtent], second: Sequence[TimedExtent]) 
         extent = _shared(start, both)
         if sliver is not None and extent.state == "predicted":
             extent = replace(extent, start_frame_index=start - 1, start_s=sliver.start_s)
-        elif sliver is not None and extents:
+        elif sliver is not None:
+            # There is one before it, for both places begin with frame 0; and so with the last frame.
             extents[-1] = replace(extents[-1], end_frame_index=start - 1, end_s=sliver.end_s)
         sliver = extent if _is_sliver(extent, both) else None
         if sliver is None:
             extents.append(extent)
-    if sliver is not None:
-        extents.append(sliver)
     return [
         replace(extent, end_s=max(extent.start_s, min(extent.end_s, following.start_s)))
         for extent, following in pairwise(extents)

@@ -239,7 +239,8 @@ def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=registry.MODELS_FOLDER, help="models folder to write to")
     parser.add_argument("--pools", type=Path, default=POOLS_FOLDER, help="where drawn scenes are kept")
     parser.add_argument("--checkpoint", type=Path, default=Path("build/pair_network.pt"))
-    parser.add_argument("--threads", type=int, default=1, help="more help only where cores are idle")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=cores, help=f"default: all cores ({cores})")
     for name, value in asdict(RECIPES["small"]).items():
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=type(value), help="instead of what the recipe says")

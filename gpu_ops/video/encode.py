@@ -43,7 +43,8 @@ VP9_OPTIONS = {
     "deadline": "realtime",
     "cpu-used": "8",
     "aq-mode": "0",
-    "crf": "30",
+    # At 30: 28 % more bytes, 1.4 dB more, and of 384 drawn captions not one more was read exactly.
+    "crf": "34",
     "b": "0",
     "g": "9999",  # one key frame: a chunk is always read from its beginning
     "threads": "1",
