@@ -11,7 +11,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,14 @@ from gpu_ops.extents.provenance import code_version
 from gpu_ops.extents.registry import UnknownModel
 from gpu_ops.extents.timeline import timeline_jpeg
 from gpu_ops.layout import database as layout_db
-from gpu_ops.layout.analysis import suggest_probe_times
+from gpu_ops.layout.analysis import CaptionRowModel, suggest_probe_times
 from gpu_ops.layout.extract import extract_layout
 from gpu_ops.ocr.engine import OcrEngine
 from gpu_ops.ocr.languages import check_languages, reading_warnings
 from gpu_ops.stages import DECODER_THREADS, stage, staged
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.ahead import ahead
+from gpu_ops.video.cover import Place, covered, in_strip
 from gpu_ops.video.crop import crop_pixels, cropped_frames
 from gpu_ops.video.encode import ChunkWriter
 from gpu_ops.video.full_frames import FullFrameWriter
@@ -179,13 +180,14 @@ def crop_and_infer_caption_frame_extents(bench: Workbench, request: CropInferReq
         crop = crop_pixels(facts, request.crop_region)
         heights = [bottom - top for _, top, _, bottom in crop.parts]
         predictor = PlacesPredictor(model, heights, GPU_BATCH if model.on_gpu else BATCH)
-        with ChunkWriter(bench.store, keys, request.version, crop) as writer:
+        watermarks = in_strip(_watermarks(bench.store, keys), facts, crop)
+        with ChunkWriter(bench.store, keys, request.version, crop, watermarks) as writer:
             cropped = cropped_frames(
                 path, request.crop_region, native=True, progress=bench.progress, facts=facts
             )
             for frame in ahead(staged("decode and crop", cropped, DECODER_THREADS), CROPPED_FRAMES_AHEAD):
                 with stage("pair model"):
-                    predictor.add(frame)
+                    predictor.add(replace(frame, y=covered(frame.y, watermarks)))
                 writer.add(frame)
             with stage("pair model"):
                 prediction = predictor.finish()
@@ -235,6 +237,14 @@ def _crop_warnings(cut_off_count: int, region: CropRegion) -> Sequence[str]:
     return (CUT_OFF.format(count=cut_off_count, region=wider),) if cut_off_count and wider != region else ()
 
 
+def _watermarks(store: ObjectStore, keys: VideoKeys) -> Sequence[Place]:
+    """What the analysis of the layout found to cover."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "layout-server.db"
+        model = layout_db.read_model(path) if database.fetch(store, keys.layout_server_db, path) else None
+        return CaptionRowModel.from_bytes(model.data).covers if model else ()
+
+
 def generate_caption_ocr(bench: Workbench, request: CaptionOcrRequest) -> CaptionOcrBatch:
     """Read each caption's median frame.
 
@@ -243,7 +253,14 @@ def generate_caption_ocr(bench: Workbench, request: CaptionOcrRequest) -> Captio
     started = time.monotonic()
     with stage("read captions"):
         engine = _ocr_engine(bench, request.languages)
-        readings = read_captions(bench.store, request.chunks_prefix, request.captions, engine, bench.progress)
+        readings = read_captions(
+            bench.store,
+            request.chunks_prefix,
+            request.captions,
+            engine,
+            bench.progress,
+            watermarks=read_manifest(bench.store, request.chunks_prefix).watermarks,
+        )
     return CaptionOcrBatch(
         captions=tuple(reading.result for reading in readings),
         ocr_engine=engine.name,

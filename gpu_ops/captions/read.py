@@ -16,6 +16,7 @@ from gpu_ops.ocr.languages import ILLEGIBLE
 from gpu_ops.stages import staged
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.ahead import ahead
+from gpu_ops.video.cover import Rectangle, covered
 from gpu_ops.video.encode import read_chunk_frames
 from gpu_ops.video.grid import cheap_indices
 
@@ -43,8 +44,9 @@ def read_captions(
     ranges: Sequence[FrameRange],
     engine: OcrEngine,
     progress: Progress = silent,
+    watermarks: Sequence[Rectangle] = (),
 ) -> list[CaptionReading]:
-    """Read each range (end EXCLUSIVE) once, in the given order.
+    """Read each range (end EXCLUSIVE) once, in the given order. `watermarks` are covered first.
 
     A caption whose frames or text cannot be read has `error` set: a failure is never an empty caption. Raises
     ComputeError where the engine can read nothing at all.
@@ -62,7 +64,7 @@ def read_captions(
             later = [wanted[other][0] for other in order[done:] if wanted[other]]
             images, failures = frames.take(wanted[number], min(later, default=None))
             if images:
-                images = agreeing_frames(images)
+                images = agreeing_frames([covered(image, watermarks) for image in images])
                 strip = Strip(median_frame(images), images[len(images) // 2])
                 drawn.append(_Drawn(number, len(images), _thumbnail(strip.median)))
                 yield strip

@@ -37,6 +37,7 @@ from gpu_ops.layout.row import (
     on_the_other_side,
     with_further_lines,
 )
+from gpu_ops.layout.watermarks import Watermark, watermarks, without
 from gpu_ops.ocr.engine import OcrBox
 
 MODEL_VERSION = "caption-row-1"
@@ -46,6 +47,7 @@ _CLOSEST_PROBES = 0.5
 _LEAST_LEFT = 0.25
 # A box already holds its letters with some room, and all that is cropped is encoded and looked at.
 _MARGIN = 0.25
+_COVER = 0.2  # of a watermark's height: room around it that is covered too
 _MOST_FRAMES = 240
 # With fewer different captions seen, neither whether there are any nor how wide they get is sure.
 _ENOUGH_TEXTS = 6
@@ -58,7 +60,7 @@ class CaptionRowModel:
 
     Lines lie between `top` and `bottom`; `static` lists places (left, top, right, bottom) of lasting
     pictures; `sides` further anchors with their positions, where captions stand on their speaker's side;
-    `elsewhere` is the row at a second place.
+    `elsewhere` is the row at a second place. `watermarks` are covered before anything is read.
     """
 
     anchor: Anchor
@@ -71,7 +73,21 @@ class CaptionRowModel:
     aspect: float
     static: tuple[tuple[float, float, float, float], ...] = ()
     sides: tuple[tuple[Anchor, float], ...] = ()
+    watermarks: tuple[Watermark, ...] = ()
     elsewhere: CaptionRowModel | None = None
+
+    @property
+    def covers(self) -> list[tuple[float, float, float, float]]:
+        """Left, top, right, bottom of what hides the watermarks, in fractions of the frame."""
+        return [
+            (
+                max(0.0, (mark.left - _COVER * mark.height) / self.aspect),
+                max(0.0, mark.top - _COVER * mark.height),
+                min(1.0, (mark.right + _COVER * mark.height) / self.aspect),
+                min(1.0, mark.bottom + _COVER * mark.height),
+            )
+            for mark in self.watermarks
+        ]
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), separators=(",", ":")).encode()
@@ -85,6 +101,7 @@ class CaptionRowModel:
         restored = dict(fields)
         for name in ("static", "sides"):
             restored[name] = tuple(tuple(item) for item in fields.get(name, ()))
+        restored["watermarks"] = tuple(Watermark(**mark) for mark in fields.get("watermarks", ()))
         if second := fields.get("elsewhere"):
             restored["elsewhere"] = cls._from_fields(second)
         return cls(**restored)
@@ -155,8 +172,11 @@ def analyse_boxes(
     aspect = width / height
     evidence = _evenly(frames, labels or {})
     seen = as_seen(evidence, aspect, labels or {})
-    static = static_boxes(seen, [frame.time for frame in evidence], aspect)
-    candidates = weighed([box for box in seen if id(box) not in static], aspect)
+    times = [frame.time for frame in evidence]
+    static = static_boxes(seen, times, aspect)
+    marks = watermarks(seen, static, times, aspect)
+    changing = (without(box, marks) for box in seen if id(box) not in static)
+    candidates = weighed([box for box in changing if box is not None], aspect)
     row = best_row(candidates, aspect)
     if row is None or not is_convincing(row, len(evidence), aspect):
         boxes = [
@@ -168,7 +188,7 @@ def analyse_boxes(
     region = _around([_region(block, aspect) for block in blocks])
     second = elsewhere(row, candidates, region.top, region.bottom, aspect)
     lasting = [box for box in seen if id(box) in static]
-    model = _model(blocks, lasting, aspect)
+    model = replace(_model(blocks, lasting, aspect), watermarks=tuple(marks))
     if second is not None:
         block = _Block(second, with_further_lines(second, candidates))
         model = replace(model, elsewhere=_model([block], lasting, aspect))
@@ -183,8 +203,16 @@ def analyse_boxes(
 def classify(model: CaptionRowModel, box: OcrBox) -> tuple[PredictedLabel, float]:
     """Whether a box is a caption line of this video, and how sure that is (0.5-1)."""
     rows = [model] if model.elsewhere is None else [model, model.elsewhere]
-    chance = max(_caption_chance(row, box) for row in rows)
+    chance = max(_caption_chance(row, _unmarked(box, model)) for row in rows)
     return ("in", chance) if chance > 0.5 else ("out", 1 - chance)
+
+
+def _unmarked(box: OcrBox, model: CaptionRowModel) -> OcrBox:
+    (seen,) = as_seen([SeenFrame(0.0, [box])], model.aspect, {})
+    rest = without(seen, model.watermarks)
+    return (
+        box if rest is None else replace(box, left=rest.left / model.aspect, right=rest.right / model.aspect)
+    )
 
 
 def _caption_chance(row: CaptionRowModel, box: OcrBox) -> float:

@@ -67,14 +67,22 @@ class ChunkWriter:
     """Writes version `version` of a video's cropped frames; use as a context manager.
 
     Leaving the context by an exception, or before finish(), stops the threads and deletes what was written.
-    `crop` is for the manifest.
+    `crop` and `watermarks` are for the manifest.
     """
 
-    def __init__(self, store: ObjectStore, keys: VideoKeys, version: int, crop: CropPixels) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: VideoKeys,
+        version: int,
+        crop: CropPixels,
+        watermarks: tuple[tuple[int, int, int, int], ...] = (),
+    ) -> None:
         self._store = store
         self._keys = keys
         self._version = version
         self._crop = crop
+        self._watermarks = watermarks
         self._uploads = ThreadPoolExecutor(UPLOAD_THREADS, "chunk-upload")
         self._levels: dict[Modulo, _Level] = {}
         self._frame_count = 0
@@ -123,7 +131,11 @@ class ChunkWriter:
                 chunks += self._levels[modulo].result()
         self._uploads.shutdown()
         manifest = Manifest(
-            version=self._version, crop=self._crop, frame_count=self._frame_count, chunks=tuple(chunks)
+            version=self._version,
+            crop=self._crop,
+            frame_count=self._frame_count,
+            chunks=tuple(chunks),
+            watermarks=self._watermarks,
         )
         self._store.put(self._keys.manifest(self._version), manifest.to_json())
         self._finished = True

@@ -27,13 +27,18 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """One version of a video's cropped frames. Chunks are ordered by level (16, 4, 1) and start."""
+    """One version of a video's cropped frames. Chunks are ordered by level (16, 4, 1) and start.
+
+    `watermarks`: left, top, right, bottom in pixels of the cropped frames of what is covered before a caption
+    is read; the frames themselves show it.
+    """
 
     version: int
     crop: CropPixels
     frame_count: int
     chunks: tuple[Chunk, ...]
     fps: int = GRID_HZ
+    watermarks: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -53,6 +58,7 @@ class Manifest:
                 chunk["frame_indices"] = tuple(chunk["frame_indices"])
             fields["chunks"] = tuple(Chunk(**chunk) for chunk in fields["chunks"])
             fields["crop"] = CropPixels(**fields["crop"])
+            fields["watermarks"] = tuple(tuple(edges) for edges in fields.get("watermarks", ()))
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise ComputeError(
