@@ -101,3 +101,27 @@ def render_hard_film(path: Path) -> dict[str, Any]:
         seed=3,
     )
     return render(film, path, options={"preset": "superfast", "crf": "24"})
+
+
+def render_watermarked(path: Path) -> dict[str, Any]:
+    """Captions with a station's name on their line, to the right; answers the ground truth."""
+    texts = [text for _, _, text in SCRIPT] + ["Is it going to rain again?", "Nobody knows for sure."]
+    film = Film(
+        width=640,
+        height=360,
+        fps=20,
+        duration=2.4 * len(texts) + 0.6,
+        background=Camera(photographs=PHOTOGRAPHS, shot_s=(3.0, 5.0), grain=0.8),
+        captions=[
+            Caption(2.4 * n + 0.6, 2.4 * n + 2.2 + 0.8 * (n % 2), text, replace(STYLE, size=0.06))
+            for n, text in enumerate(texts)
+        ],
+        distractors=[
+            Logo(
+                "STARVIEW",
+                replace(STYLE, size=0.045, outline=0.0, opacity=0.8, align="right", x=0.97, bottom=0.94),
+            )
+        ],
+        seed=5,
+    )
+    return render(film, path, options={"preset": "superfast", "crf": "23"})

@@ -15,7 +15,13 @@ from captionacc_dagster.catalog.protocol import Catalog, Stage
 from gpu_ops.inventory import PLACES, artifact_of, strangers
 from gpu_ops.store import ObjectStore
 from tests.e2e.conftest import Captionacc
-from tests.e2e.films import SCRIPT, render_film, render_one_wide_caption, render_two_places
+from tests.e2e.films import (
+    SCRIPT,
+    render_film,
+    render_one_wide_caption,
+    render_two_places,
+    render_watermarked,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -154,6 +160,19 @@ def test_captions_at_two_places_are_read_and_one_of_them_where_it_is_given(
     both = captionacc("process", film, "--region", region, "--out", tmp_path / "both")
     assert both.returncode == 0
     assert (tmp_path / "both" / "film.srt").read_bytes() == film.with_suffix(".srt").read_bytes()
+
+
+def test_a_watermark_on_the_line_of_the_captions_is_no_part_of_them(
+    captionacc: Captionacc, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    truth = render_watermarked(film)["captions"]
+    assert captionacc("process", film).returncode == 0
+    found = json.loads(film.with_suffix(".json").read_text())
+    assert [cue["text"] for cue in found] == [caption["text"] for caption in truth]
+    for cue, caption in zip(found, truth, strict=True):
+        assert cue["start_s"] == pytest.approx(caption["start_s"], abs=0.1001)
+        assert cue["end_s"] == pytest.approx(caption["end_s"], abs=0.1001)
 
 
 def test_where_a_caption_is_wider_than_the_proposed_region_a_wider_one_is_cropped(

@@ -111,6 +111,18 @@ class Film:
             boxes.append(self.line("NEWS CHANNEL", 0.03, 0.07, 0.05, "left"))
         return self
 
+    def with_watermark(self, frames: slice = slice(None), joins: bool = True) -> "Film":
+        """A name to the right in the captions' row; OCR joins it with captions that come near it."""
+        for boxes in list(self.boxes.values())[frames]:
+            mark = self.line("STARVIEW", 0.8, 0.9, 0.04)
+            near = next((box for box in boxes if box in self.captions and mark.left - box.right < 0.07), None)
+            if near is None:
+                boxes.append(mark)
+                continue
+            joined = replace(near, right=mark.right, text=f"{near.text} sTARVIEW" if joins else near.text)
+            boxes[boxes.index(near)] = self.captions[self.captions.index(near)] = joined
+        return self
+
     def with_clock(self) -> "Film":
         for number, boxes in self.boxes.items():
             boxes.append(self.line(f"{number:02d}:{number * 7 % 60:02d}", 0.93, 0.93, 0.04))
@@ -238,6 +250,35 @@ def test_a_second_place_of_captions_is_cropped_too(seed: int, share: float, midd
     film.captions += there.captions
     wrong = wrongly_labelled(film, analysis)
     assert len(wrong) <= 0.03 * len(analysis.boxes), wrong
+
+
+def covers_of(analysis: Analysis) -> list[tuple[float, float, float, float]]:
+    assert analysis.model is not None
+    return CaptionRowModel.from_bytes(analysis.model.data).covers
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_a_watermark_in_the_row_of_the_captions_is_covered_and_no_part_of_them(seed: int):
+    film = Film(seed=seed).with_captions(middle=0.9, most=5).with_watermark()
+    analysis = film.analysed()
+    ((left, top, right, bottom),) = covers_of(analysis)
+    mark = film.line("STARVIEW", 0.8, 0.9, 0.04)
+    assert left < mark.left < mark.right < right
+    assert top < mark.top < mark.bottom < bottom
+    (region,) = parts_of(analysis)
+    assert region.left + region.right == pytest.approx(1, abs=0.04)
+    assert wrongly_labelled(film, analysis) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_a_sign_that_captions_are_written_over_is_not_covered(seed: int):
+    film = Film(seed=seed).with_captions(middle=0.9, most=9).with_watermark(joins=False)
+    assert covers_of(film.analysed()) == []
+
+
+def test_what_is_there_for_half_of_the_film_is_not_covered():
+    film = Film(seed=1).with_captions(middle=0.9, most=4).with_watermark(slice(18))
+    assert covers_of(film.analysed()) == []
 
 
 def test_few_captions_at_a_second_place_are_read_where_an_annotator_says_so():
