@@ -16,9 +16,10 @@ from gpu_ops.ocr.languages import ILLEGIBLE
 from gpu_ops.stages import staged
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.ahead import ahead
-from gpu_ops.video.cover import Rectangle, covered
+from gpu_ops.video.cover import covered
 from gpu_ops.video.encode import read_chunk_frames
 from gpu_ops.video.grid import cheap_indices
+from gpu_ops.video.manifest import Rectangle
 
 # The finest level holds three frames of four: captions that have enough on the others do without it.
 _FRAMES_PER_CAPTION, _ENOUGH_FRAMES = 9, 5

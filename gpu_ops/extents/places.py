@@ -8,15 +8,22 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_ops.extents.decode import State
-from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, LABELS, SAME, VALID_EMPTY
+from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from gpu_ops.extents.model import PairModel, Probabilities
-from gpu_ops.extents.predict import BATCH, ExtentPredictor, LumaFrame, Prediction, TimedExtent
+from gpu_ops.extents.predict import (
+    BATCH,
+    ExtentPredictor,
+    LumaFrame,
+    Prediction,
+    TimedExtent,
+    counted_labels,
+)
 
 # Whether a frame of the pair shows a caption, by label: (the first, the second).
 _SHOWING = {
@@ -67,13 +74,12 @@ class _Strip:
 def joined(first: Prediction, second: Prediction) -> Prediction:
     """What two places of one film show together."""
     forward = joined_probabilities(first.forward, second.forward)
-    counts = np.bincount(forward.argmax(axis=1), minlength=len(LABELS))
     return replace(
         first,
         forward=forward,
         backward=joined_probabilities(first.backward, second.backward),
         extents=joined_extents(first.extents, second.extents),
-        label_counts={label: int(count) for label, count in zip(LABELS, counts, strict=True)},
+        label_counts=counted_labels(forward),
         cut_off_count=first.cut_off_count + second.cut_off_count,
     )
 
@@ -81,15 +87,13 @@ def joined(first: Prediction, second: Prediction) -> Prediction:
 def joined_probabilities(first: Probabilities, second: Probabilities) -> Probabilities:
     """Label probabilities (N, 5) of pairs of frames, from those of two places, taken as independent."""
     both = np.zeros_like(first)
-    for one, showing in _SHOWING.items():
-        for other, showing_too in _SHOWING.items():
-            label = _joined_label(one, other, showing, showing_too)
-            both[:, label] += first[:, one] * second[:, other]
+    for one, other in product(_SHOWING, repeat=2):
+        both[:, _joined_label(one, other)] += first[:, one] * second[:, other]
     return both
 
 
-def _joined_label(one: int, other: int, showing: tuple[bool, bool], showing_too: tuple[bool, bool]) -> int:
-    before, after = (a or b for a, b in zip(showing, showing_too, strict=True))
+def _joined_label(one: int, other: int) -> int:
+    before, after = (a or b for a, b in zip(_SHOWING[one], _SHOWING[other], strict=True))
     if before and after:
         return SAME if {one, other} <= {SAME, EMPTY_EMPTY} else DIFFERENT
     return VALID_EMPTY if before else EMPTY_VALID if after else EMPTY_EMPTY

@@ -152,13 +152,12 @@ class ExtentPredictor:
             steps = best_steps(evidence)
             extents = extents_of_steps(steps, evidence)
         forward = self._forward.part()
-        counts = np.bincount(forward.argmax(axis=1), minlength=len(LABELS))
         return Prediction(
             frame_count=self._count,
             forward=forward,
             backward=self._backward.part(),
             extents=_timed(extents, steps, self._changes),
-            label_counts={label: int(count) for label, count in zip(LABELS, counts, strict=True)},
+            label_counts=counted_labels(forward),
             model_version=self._model.version,
             model_checkpoint_path=self._model.checkpoint_path,
             cut_off_count=sum(self._is_cut_off(extent) for extent in extents if extent.state == "predicted"),
@@ -278,6 +277,12 @@ class ExtentPredictor:
         keep_from = max(keep_from, self._encoded - KEPT)
         self._embeddings = self._embeddings[keep_from - offset :]
         self._looked_at = len(self._embeddings)
+
+
+def counted_labels(forward: NDArray[np.float32]) -> dict[str, int]:
+    """How many of the pairs, label probabilities (N, 5), most likely have each label."""
+    counts = np.bincount(forward.argmax(axis=1), minlength=len(LABELS))
+    return {label: int(count) for label, count in zip(LABELS, counts, strict=True)}
 
 
 def _unchanged(rows: ProbabilityRows, row: int) -> float:

@@ -203,7 +203,8 @@ def analyse_boxes(
 def classify(model: CaptionRowModel, box: OcrBox) -> tuple[PredictedLabel, float]:
     """Whether a box is a caption line of this video, and how sure that is (0.5-1)."""
     rows = [model] if model.elsewhere is None else [model, model.elsewhere]
-    chance = max(_caption_chance(row, _unmarked(box, model)) for row in rows)
+    rest = _unmarked(box, model)
+    chance = max(_caption_chance(row, rest) for row in rows)
     return ("in", chance) if chance > 0.5 else ("out", 1 - chance)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_ops.contract import CropPixels
+from gpu_ops.video.manifest import Rectangle
 from gpu_ops.video.probe import VideoFacts
 
-Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
-Place = tuple[float, float, float, float]  # the same in fractions of the displayed frame
+Place = tuple[float, float, float, float]  # left, top, right, bottom in fractions of the displayed frame
 
 _BESIDE_PX = 4  # whose mean colour goes on under the cover
 _SMOOTH_PX = 9

@@ -10,6 +10,8 @@ from gpu_ops.contract import GRID_HZ, ComputeError, CropPixels
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.grid import Modulo
 
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
+
 MANIFEST_NAME = "manifest.json"
 
 
@@ -29,8 +31,7 @@ class Chunk:
 class Manifest:
     """One version of a video's cropped frames. Chunks are ordered by level (16, 4, 1) and start.
 
-    `watermarks`: left, top, right, bottom in pixels of the cropped frames of what is covered before a caption
-    is read; the frames themselves show it.
+    `watermarks`: what of the cropped frames is covered before a caption is read; they themselves show it.
     """
 
     version: int
@@ -38,7 +39,7 @@ class Manifest:
     frame_count: int
     chunks: tuple[Chunk, ...]
     fps: int = GRID_HZ
-    watermarks: tuple[tuple[int, int, int, int], ...] = ()
+    watermarks: tuple[Rectangle, ...] = ()
 
     @property
     def total_bytes(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_ops.footage.distractors import Clock, Logo, Sign
-from gpu_ops.footage.film import Caption, Film, Style
+from gpu_ops.footage.film import Caption, Distractor, Film, Style
 from gpu_ops.footage.render import render
 from gpu_ops.footage.sample import CHINESE, PHOTOGRAPHS
 from gpu_ops.footage.scenery import Camera
@@ -26,13 +26,25 @@ def render_film(
     path: Path, *, script: Sequence[tuple[float, float, str]] = SCRIPT, duration: float = 9.0, seed: int = 1
 ) -> dict[str, Any]:
     """A 640x360 film at 20 fps; answers its ground truth."""
+    captions = [Caption(start, end, text, STYLE) for start, end, text in script]
+    return _rendered(path, captions, duration, seed)
+
+
+def _rendered(
+    path: Path,
+    captions: Sequence[Caption],
+    duration: float,
+    seed: int,
+    distractors: Sequence[Distractor] = (),
+) -> dict[str, Any]:
     film = Film(
         width=640,
         height=360,
         fps=20,
         duration=duration,
         background=Camera(photographs=PHOTOGRAPHS, shot_s=(3.0, 5.0), grain=0.8),
-        captions=[Caption(start, end, text, STYLE) for start, end, text in script],
+        captions=captions,
+        distractors=distractors,
         seed=seed,
     )
     return render(film, path, options={"preset": "superfast", "crf": "23"})
@@ -58,19 +70,11 @@ def render_two_places(path: Path) -> dict[str, Any]:
     ]
     noises = ["(The door creaks)", "A train in the distance.", "Somebody sings upstairs.", "Rain on a roof."]
     lines = [text for pair in zip(speech, noises, strict=False) for text in pair] + speech[len(noises) :]
-    film = Film(
-        width=640,
-        height=360,
-        fps=20,
-        duration=2.0 * len(lines) + 0.5,
-        background=Camera(photographs=PHOTOGRAPHS, shot_s=(3.0, 5.0), grain=0.8),
-        captions=[
-            Caption(2 * n + 0.5, 2 * n + 2.1, text, replace(STYLE, top=0.05) if text in noises else STYLE)
-            for n, text in enumerate(lines)
-        ],
-        seed=3,
-    )
-    return render(film, path, options={"preset": "superfast", "crf": "23"})
+    captions = [
+        Caption(2 * n + 0.5, 2 * n + 2.1, text, replace(STYLE, top=0.05) if text in noises else STYLE)
+        for n, text in enumerate(lines)
+    ]
+    return _rendered(path, captions, 2.0 * len(lines) + 0.5, seed=3)
 
 
 def render_hard_film(path: Path) -> dict[str, Any]:
@@ -106,22 +110,9 @@ def render_hard_film(path: Path) -> dict[str, Any]:
 def render_watermarked(path: Path) -> dict[str, Any]:
     """Captions with a station's name on their line, to the right; answers the ground truth."""
     texts = [text for _, _, text in SCRIPT] + ["Is it going to rain again?", "Nobody knows for sure."]
-    film = Film(
-        width=640,
-        height=360,
-        fps=20,
-        duration=2.4 * len(texts) + 0.6,
-        background=Camera(photographs=PHOTOGRAPHS, shot_s=(3.0, 5.0), grain=0.8),
-        captions=[
-            Caption(2.4 * n + 0.6, 2.4 * n + 2.2 + 0.8 * (n % 2), text, replace(STYLE, size=0.06))
-            for n, text in enumerate(texts)
-        ],
-        distractors=[
-            Logo(
-                "STARVIEW",
-                replace(STYLE, size=0.045, outline=0.0, opacity=0.8, align="right", x=0.97, bottom=0.94),
-            )
-        ],
-        seed=5,
-    )
-    return render(film, path, options={"preset": "superfast", "crf": "23"})
+    captions = [
+        Caption(2.4 * n + 0.6, 2.4 * n + 2.2 + 0.8 * (n % 2), text, replace(STYLE, size=0.06))
+        for n, text in enumerate(texts)
+    ]
+    style = replace(STYLE, size=0.045, outline=0.0, opacity=0.8, align="right", x=0.97, bottom=0.94)
+    return _rendered(path, captions, 2.4 * len(texts) + 0.6, 5, [Logo("STARVIEW", style)])
