@@ -25,7 +25,7 @@ OcrEngineName = Literal["rapid", "google_vision"]
 
 # One number a stage, raised whenever the same inputs would give another artifact: Dagster shows what is
 # stale by it.
-CODE_VERSIONS: Mapping[str, str] = {"layout": "3", "extents": "3", "captions": "3", "training_data": "1"}
+CODE_VERSIONS: Mapping[str, str] = {"layout": "3", "extents": "3", "captions": "4", "training_data": "1"}
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -278,11 +278,13 @@ class FrameRange:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOcrRequest:
-    """Read the median frame of each range. `chunks_prefix` is a VideoKeys.cropped_frames(version)."""
+    """Read the median frame of each range. `chunks_prefix` is a VideoKeys.cropped_frames(version); `gaps` are
+    stretches without captions, those beside the captions at least: they show what stands behind one."""
 
     chunks_prefix: str
     captions: Sequence[FrameRange]
     languages: Sequence[str] = ()
+    gaps: Sequence[FrameRange] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -260,6 +260,7 @@ def generate_caption_ocr(bench: Workbench, request: CaptionOcrRequest) -> Captio
             engine,
             bench.progress,
             watermarks=read_manifest(bench.store, request.chunks_prefix).watermarks,
+            gaps=request.gaps,
         )
     return CaptionOcrBatch(
         captions=tuple(reading.result for reading in readings),

@@ -50,7 +50,8 @@ def captions_db(
         extents = artifacts.read_extents(store, video)
         planned = artifacts.merged_captions(store, video, extents, artifacts.timestamp())
         unread = [row for row in planned.rows if row.needs_reading]
-        batches = _read(context, compute, held, extents.cropped_frames_version, unread)
+        gaps = [row for row in planned.rows if row.state == "gap"]
+        batches = _read(context, compute, held, extents.cropped_frames_version, unread, gaps)
         readings = {
             (row.start_frame_index, row.end_frame_index): result
             for row, result in zip(unread, _results(batches), strict=True)
@@ -112,22 +113,27 @@ def _read(
     held: HeldWork,
     version: int,
     rows: Sequence[CaptionRow],
+    gaps: Sequence[CaptionRow],
 ) -> list[CaptionOcrBatch]:
     return [
         compute.generate_caption_ocr(
             context,
             CaptionOcrRequest(
                 chunks_prefix=keys_of(held.video).cropped_frames(version),
-                captions=tuple(
-                    FrameRange(start_frame=row.start_frame_index, end_frame=row.end_frame_index + 1)
-                    for row in rows[first : first + CAPTIONS_PER_CALL]
-                ),
+                captions=_ranges(rows[first : first + CAPTIONS_PER_CALL]),
                 languages=tuple(filter(None, held.video.languages.split(","))),
+                gaps=_ranges(gaps),
             ),
             held,
         )
         for first in range(0, len(rows), CAPTIONS_PER_CALL)
     ]
+
+
+def _ranges(rows: Sequence[CaptionRow]) -> tuple[FrameRange, ...]:
+    return tuple(
+        FrameRange(start_frame=row.start_frame_index, end_frame=row.end_frame_index + 1) for row in rows
+    )
 
 
 def _results(batches: Sequence[CaptionOcrBatch]) -> list[CaptionOcrResult]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from gpu_ops.captions.behind import behind, frames_beside
 from gpu_ops.captions.median import agreeing_frames, median_frame
 from gpu_ops.contract import CaptionOcrResult, ComputeError, FrameRange, Progress, silent
 from gpu_ops.ocr.engine import Image, OcrEngine, OcrFailed, Strip, StripText
@@ -46,15 +47,19 @@ def read_captions(
     engine: OcrEngine,
     progress: Progress = silent,
     watermarks: Sequence[Rectangle] = (),
+    gaps: Sequence[FrameRange] = (),
 ) -> list[CaptionReading]:
-    """Read each range (end EXCLUSIVE) once, in the given order. `watermarks` are covered first.
+    """Read each range (end EXCLUSIVE) once, in the given order. `watermarks` are covered first; `gaps` are
+    stretches without captions, of which those beside a range show what stands behind it.
 
     A caption whose frames or text cannot be read has `error` set: a failure is never an empty caption. Raises
     ComputeError where the engine can read nothing at all.
     """
-    wanted = [
+    shown = [
         cheap_indices(*_without_fades(caption), _FRAMES_PER_CAPTION, _ENOUGH_FRAMES) for caption in ranges
     ]
+    beside = [frames_beside(caption, gaps) for caption in ranges]
+    wanted = [sorted([*indices, *others]) for indices, others in zip(shown, beside, strict=True)]
     order = sorted(range(len(ranges)), key=lambda number: wanted[number][-1:])
     frames = _Frames(store, chunks_prefix, {index for indices in wanted for index in indices})
     readings: dict[int, CaptionReading] = {}
@@ -63,11 +68,14 @@ def read_captions(
     def strips() -> Generator[Strip]:
         for done, number in enumerate(order, 1):
             later = [wanted[other][0] for other in order[done:] if wanted[other]]
-            images, failures = frames.take(wanted[number], min(later, default=None))
+            found = frames.take(wanted[number], min(later, default=None))
+            images, failures = _sorted_out(found, shown[number])
             if images:
                 images = agreeing_frames([covered(image, watermarks) for image in images])
-                strip = Strip(median_frame(images), images[len(images) // 2])
-                drawn.append(_Drawn(number, len(images), _thumbnail(strip.median)))
+                median = median_frame(images)
+                others = [covered(image, watermarks) for image in _sorted_out(found, beside[number])[0]]
+                strip = Strip(median, images[len(images) // 2], behind(median, others))
+                drawn.append(_Drawn(number, len(images), _thumbnail(median)))
                 yield strip
             else:
                 reason = str(failures[0]) if failures else "the caption has no frames"
@@ -75,9 +83,9 @@ def read_captions(
             progress("captions", done, len(ranges))
 
     for read in engine.read_strips(ahead(staged("median frames", strips()), _STRIPS_AHEAD)):
-        shown = drawn.popleft()
-        result = _result(read, shown.frame_count)
-        readings[shown.number] = CaptionReading(ranges[shown.number], result, shown.thumbnail)
+        caption = drawn.popleft()
+        result = _result(read, caption.frame_count)
+        readings[caption.number] = CaptionReading(ranges[caption.number], result, caption.thumbnail)
     return [readings[number] for number in range(len(ranges))]
 
 
@@ -97,19 +105,27 @@ class _Frames:
         self._stream = _each(store, prefix, sorted(indices))
         self._held: dict[int, Image | ComputeError] = {}
 
-    def take(self, indices: Sequence[int], next_needed: int | None) -> tuple[list[Image], list[ComputeError]]:
-        """The frames of `indices` and the failures among them; frames before `next_needed` are let go."""
+    def take(self, indices: Sequence[int], next_needed: int | None) -> dict[int, Image | ComputeError]:
+        """The frames of `indices`, ascending, by index; frames before `next_needed` are let go."""
         while indices and indices[-1] not in self._held:
             index, frame = next(self._stream)
             self._held[index] = frame
-        found = [self._held[index] for index in indices]
+        found = {index: self._held[index] for index in indices}
         self._held = {
             index: frame
             for index, frame in self._held.items()
             if next_needed is not None and index >= next_needed
         }
-        images = [frame for frame in found if not isinstance(frame, ComputeError)]
-        return images, [frame for frame in found if isinstance(frame, ComputeError)]
+        return found
+
+
+def _sorted_out(
+    found: Mapping[int, Image | ComputeError], indices: Sequence[int]
+) -> tuple[list[Image], list[ComputeError]]:
+    """The frames of `indices`, and the failures among them."""
+    frames = [found[index] for index in indices]
+    images = [frame for frame in frames if not isinstance(frame, ComputeError)]
+    return images, [frame for frame in frames if isinstance(frame, ComputeError)]
 
 
 def _each(store: ObjectStore, prefix: str, indices: list[int]) -> Iterator[tuple[int, Image | ComputeError]]:

@@ -49,12 +49,13 @@ class OcrBox:
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures of one caption (uint8 HxWx3 BGR): its median frame, and one of its frames to fall back on
-    where the median has lost the text.
+    """Pictures of one caption (uint8 HxWx3 BGR): its median frame, one of its frames to fall back on where
+    the median has lost the text, and what stands still behind the text, where that is known.
     """
 
     median: Image
     frame: Image
+    behind: Image | None = None
 
 
 @dataclass(frozen=True)

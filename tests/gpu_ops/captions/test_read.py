@@ -119,6 +119,46 @@ def test_a_damaged_chunk_fails_its_captions_and_no_others(tmp_path: Path, engine
     assert "failed for 1 of 2" in reading_warnings([damaged.result.error, sound.result.error])[0]
 
 
+def signs(caption: str) -> Image:
+    """A scene with writing behind the caption and on both sides of it, all at rest."""
+    picture = Picture.fromarray(background(3) // 2)
+    pen = ImageDraw.Draw(picture)
+
+    def write(text: str, x: int, y: int, size: int, colour: tuple[int, int, int]) -> None:
+        font = ImageFont.load_default(size)
+        pen.text((x, y), text, colour, font, "mm", stroke_width=2, stroke_fill="black")
+
+    write("OPEN 24", 70, 50, 30, (230, 220, 120))
+    write("PARKING", 520, 54, 44, (230, 220, 120))
+    write("EXIT", 900, 46, 44, (230, 120, 120))
+    if caption:
+        write(caption, 480, 48, 34, (255, 255, 255))
+    return np.asarray(picture)
+
+
+def test_writing_in_a_scene_at_rest_is_no_part_of_a_caption(tmp_path: Path, engine: RapidEngine):
+    text = "Wait for me at the gate, please."
+    store = stored(tmp_path, lambda index: signs(text if 20 <= index < 44 else ""), 60)
+    caption, before = FrameRange(start_frame=20, end_frame=44), FrameRange(start_frame=0, end_frame=20)
+    (alone,) = read_captions(store, PREFIX, [caption], engine)
+    (known,) = read_captions(store, PREFIX, [caption], engine, gaps=[before])
+    assert alone.result.ocr_text != text
+    assert known.result.ocr_text == text
+    assert known.result.confidence > alone.result.confidence
+
+
+def test_a_scene_that_changes_with_the_caption_takes_nothing_from_it(tmp_path: Path, engine: RapidEngine):
+    store = stored(tmp_path, lambda index: strip("Still here" if index >= 20 else "", seed=index >= 20), 40)
+    (reading,) = read_captions(
+        store,
+        PREFIX,
+        [FrameRange(start_frame=20, end_frame=40)],
+        engine,
+        gaps=[FrameRange(start_frame=0, end_frame=20)],
+    )
+    assert reading.result.ocr_text == "Still here"
+
+
 class Scripted:
     """An engine that gives one answer to every caption."""
 
