@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 import gpu_ops.footage
-from bench.media import photographs, typeface
+from bench.footage import Footage
+from bench.media import films, photographs, typeface
 from bench.texts import CHINESE, ENGLISH, LOGOS, ONE_CHARACTER_CHANGES, SIGNS, TICKER
 from gpu_ops.contract import CropRegion
 from gpu_ops.footage.distractors import Clock, Logo, Sign, Ticker
@@ -107,6 +108,8 @@ def _clips(duration: float) -> list[Clip]:
     )
     dusk = Camera(photographs=photographs("dandelions", "sunset", "shingles"), flicker=0.08, grain=5.0)
     bright = Camera(photographs=photographs("sky", "bowl", "planks", "mountains"), brightness=1.15)
+
+    real = Footage(films("animation", "parrot", "towers", "race of 1906"))
 
     def english(seed: int, style: Style = latin, **how: Any) -> list[Caption]:
         return _script(seed, duration, ENGLISH, style, **how)
@@ -209,6 +212,9 @@ def _clips(duration: float) -> list[Clip]:
         clip("late-start", "zh", indoors, zh(25), {"suffix": ".mkv", "start_pts_s": 1.4}, **small),
         clip("no-captions", "none", nature, [], distractors=[logo, *signs]),
         clip("two-places", "en", indoors, _at_two_places(english(27), top.top)),
+        clip("film", "en", real, english(28), fps=24),
+        clip("film-thin", "en", real, english(29, thin), width=854, height=480),
+        clip("film-zh", "zh", real, zh(30, replace(wqy, outline=0.0, shadow=0.004)), fps=24),
     ]
 
 

