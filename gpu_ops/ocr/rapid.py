@@ -22,7 +22,7 @@ from gpu_ops.ocr.engine import Image, OcrBox, OcrFailed, Strip, StripText
 from gpu_ops.ocr.lines import lines_of
 from gpu_ops.ocr.models import version
 from gpu_ops.ocr.recognise import LineReader, Reading
-from gpu_ops.ocr.strips import Line, Span, read_caption
+from gpu_ops.ocr.strips import MUCH_LESS_SURE, Line, Span, completes, read_caption
 
 # A frame full of text (a newspaper, a programme listing) holds no more captions than this.
 _MOST_LINES = 40
@@ -119,9 +119,12 @@ class RapidEngine:
     def _second_look(self, line: Image, first: Reading) -> Line:
         if not _doubtful(first):
             return Line(_text(first), _exactness(first))
-        others = self._readings([_wider(line), _padded(line), _contrasted(line)])
-        best = max([first, *others], key=_certainty)
-        agreeing = [reading for reading in (first, *others) if _word(reading) == _word(best)]
+        readings = [first, *self._readings([_wider(line), _padded(line), _contrasted(line)])]
+        best = max(readings, key=_certainty)
+        for reading in readings:
+            likely = _certainty(reading) > MUCH_LESS_SURE * _certainty(best)
+            best = reading if likely and completes(_word(reading), _word(best)) else best
+        agreeing = [reading for reading in readings if _word(reading) == _word(best)]
         spaces = np.mean([reading.spaces for reading in agreeing], axis=0)
         agreed = replace(best, spaces=tuple(np.atleast_1d(spaces).tolist()))
         return Line(_text(agreed), _exactness(agreed))

@@ -21,7 +21,7 @@ SURE_ENOUGH = 0.5
 DOUBTFUL = 0.95
 # Readers drop letters rather than invent any: of two readings the one with so many letters more is right,
 # unless it is less than half as sure.
-_MOST_DROPPED, _MUCH_LESS_SURE = 2, 0.5
+_MOST_DROPPED, MUCH_LESS_SURE = 2, 0.5
 # Levels that letters differ by from what is behind them, and noise does not.
 _CHANGED = 40
 # Measured, in line heights: this much room around a line beats both a tight and a wide cut.
@@ -70,18 +70,17 @@ def read_caption(strip: Strip, models: LineModels) -> StripText:
     return StripText("", 0.0)
 
 
+def completes(longer: str, shorter: str) -> bool:
+    """Whether `longer` is `shorter` with a letter or two more, spaces aside."""
+    letters, others = "".join(longer.split()), "".join(shorter.split())
+    remaining = iter(letters)
+    return 0 < len(letters) - len(others) <= _MOST_DROPPED and all(letter in remaining for letter in others)
+
+
 def _better(one: StripText, other: StripText) -> StripText:
-    shorter, longer = sorted((one, other), key=lambda read: len(_letters(read)))
-    remaining = iter(_letters(longer))
-    completes = all(letter in remaining for letter in _letters(shorter))
-    added = len(_letters(longer)) - len(_letters(shorter))
-    if completes and 0 < added <= _MOST_DROPPED and longer.confidence > _MUCH_LESS_SURE * shorter.confidence:
-        return longer
-    return max(one, other, key=lambda read: read.confidence)
-
-
-def _letters(read: StripText) -> str:
-    return "".join(read.text.split())
+    worse, better = sorted((other, one), key=lambda read: read.confidence)
+    likely = worse.confidence > MUCH_LESS_SURE * better.confidence
+    return worse if likely and completes(worse.text, better.text) else better
 
 
 def read_picture(picture: Image, models: LineModels, behind: Image | None = None) -> StripText:

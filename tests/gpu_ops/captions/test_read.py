@@ -16,7 +16,7 @@ from gpu_ops.contract import CropPixels, FrameRange, VideoKeys
 from gpu_ops.ocr.engine import Image, OcrBox, OcrFailed, Strip, StripText
 from gpu_ops.ocr.languages import ILLEGIBLE, reading_warnings
 from gpu_ops.ocr.rapid import RapidEngine
-from gpu_ops.ocr.strips import Line, Span, read_picture
+from gpu_ops.ocr.strips import Line, Span, completes, read_picture
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.crop import CroppedFrame
 from gpu_ops.video.encode import ChunkWriter
@@ -145,6 +145,21 @@ def test_writing_in_a_scene_at_rest_is_no_part_of_a_caption(tmp_path: Path, engi
     assert alone.result.ocr_text != text
     assert known.result.ocr_text == text
     assert known.result.confidence > alone.result.confidence
+
+
+@pytest.mark.parametrize(
+    ("longer", "shorter", "expected"),
+    [
+        ("I thought they were", "I thought th y were", True),
+        ("晚安，祝你好运。", "晚安祝你好运。", True),
+        ("another", "other", True),
+        ("another one", "other", False),  # too many
+        ("than", "then", False),
+        ("same", "same", False),
+    ],
+)
+def test_a_reading_completes_another_by_a_letter_or_two(longer: str, shorter: str, expected: bool):
+    assert completes(longer, shorter) is expected
 
 
 def test_a_scene_that_changes_with_the_caption_takes_nothing_from_it(tmp_path: Path, engine: RapidEngine):
