@@ -17,7 +17,7 @@ Span = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right an
 
 SURE_ENOUGH = 0.5
 # A median frame read less surely than this is also read without what stands still behind the text. Of 480
-# drawn captions on still pictures, hard looks included, 390 were then exact instead of 359; two were no more.
+# drawn captions on still pictures, hard looks included, 362 were exact without it, and 390 with it.
 DOUBTFUL = 0.95
 # Readers drop letters rather than invent any: of two readings the one with so many letters more is right,
 # unless it is less than half as sure.
