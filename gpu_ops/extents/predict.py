@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_ops.contract import GRID_HZ
+from gpu_ops.extents.corrections import Correction, corrected
 from gpu_ops.extents.decode import Extent, PairEvidence, State, best_steps, extents_of_steps, single_frame
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, LABELS, REVERSED, SAME
 from gpu_ops.extents.model import Embeddings, PairModel
 from gpu_ops.extents.refine import Change, find_change
 from gpu_ops.extents.rows import ProbabilityRows
-from gpu_ops.extents.second_look import Correction, corrected, look_again, picture_stir
+from gpu_ops.extents.second_look import look_again, picture_stir
 from gpu_ops.extents.strips import model_size, normalised
 from gpu_ops.stages import stage
 

@@ -1,7 +1,6 @@
 """Second thoughts about what was decoded, from distant frames and from the picture behind the letters.
 
-Two captions that differ in one character, one right after the other, look alike from one frame to the next;
-the two ends of what was taken for one caption do not. A cut or a flash under a caption looks like a switch;
+What was taken for one caption may be more (see `runs`). A cut or a flash under a caption looks like a switch;
 frames well to both sides of it show that it is none. And where the model is in two minds about a single step,
 it matters whether the picture behind was cut there: if all but a few cells stayed as they were, it was the
 letters.
@@ -9,23 +8,21 @@ letters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_ops.extents.corrections import Correction
 from gpu_ops.extents.decode import Extent, PairEvidence
-from gpu_ops.extents.labels import DIFFERENT, LABELS, SAME
+from gpu_ops.extents.labels import DIFFERENT, SAME
 from gpu_ops.extents.model import Embeddings, PairModel, Probabilities
+from gpu_ops.extents.runs import cuts_within
 
 WITNESSES = 4  # pairs asked on each question
-SHORTEST_WITH_SWITCH = 6  # frames
-SWITCH_ABOVE = 0.65  # mean probability of "different" between the ends that shows a hidden switch
 SAME_ABOVE = 0.75  # mean probability of "same" across a switch that shows it is false
 LONGEST_FALSE_GAP = 3  # frames
 DOUBTED_GAP = 0.7  # confidence under which a short gap may be a flash
-CORRECTED = 0.98
 
 # How far, in log-odds of "same", a step must fall below those around it to be a switch after all: on average,
 # and the least of theirs above the most of its own. On drawn films switches fell by 3 and more, and nearly
@@ -36,16 +33,6 @@ DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
 SAME_ABOVE_AT_CUT = 0.3  # in place of SAME_ABOVE where the picture was cut
 # A cut stirs the picture by so many times the frames around it, and so many luma levels more.
 CUT_FACTOR, CUT_LEVELS = 2.0, 4.0
-
-
-@dataclass(frozen=True)
-class Correction:
-    """The pairs `first_pair` to `last_pair` (inclusive; pair i is frames i and i + 1) have this label after
-    all."""
-
-    first_pair: int
-    last_pair: int
-    label: int
 
 
 def look_again(
@@ -69,9 +56,8 @@ def look_again(
     for extent in extents:
         if extent.state != "gap":
             start, end = extent.start_frame_index - offset, extent.end_frame_index - offset
-            switches = _hidden_switches(model, embeddings[start : end + 1])
-            switches = [start + at for at in switches] or _dips(evidence, stir, start, end)
-            corrections += [Correction(at + offset, at + offset, DIFFERENT) for at in switches]
+            cuts = cuts_within(model, embeddings, evidence, start, end) or _dips(evidence, stir, start, end)
+            corrections += [cut.moved(offset) for cut in cuts]
     for place, left in enumerate(extents[:-1]):
         right = extents[place + 1]
         if right.state == "gap" and place + 2 < len(extents) and _doubtful_gap(right):
@@ -105,35 +91,21 @@ def _is_cut(stir: Sequence[float], pair: int) -> bool:
     return stir[pair] > CUT_FACTOR * max(around, default=0.0) + CUT_LEVELS
 
 
-def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -> list[int]:
-    """Pairs inside the run of frames `start` to `end` where "same" dips alone and the picture behind does not
-    stir."""
+def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -> list[Correction]:
+    """Switches inside the run of frames `start` to `end`, where "same" dips alone and the picture behind does
+    not stir."""
     near, two, three = (
         _log_odds(np.asarray(rows)[:, SAME])
         for rows in (evidence.near, evidence.two_apart, evidence.three_apart)
     )
-    dips: list[int] = []
+    dips: list[Correction] = []
     for pair in range(start + DIP_MARGIN, end - DIP_MARGIN):
         across = np.array([near[pair], *two[pair - 1 : pair + 1], *three[pair - 2 : pair + 1]])
         beside = np.array([*near[pair - 2 : pair], two[pair - 2], *near[pair + 1 : pair + 3], two[pair + 1]])
         deep = beside.mean() - across.mean() > DIP_DEPTH and beside.min() - across.max() > DIP_CLEARANCE
         if deep and across.mean() < DIP_BELOW and not _is_cut(stir, pair):
-            dips.append(pair)
+            dips.append(Correction(pair, pair, DIFFERENT))
     return dips
-
-
-def corrected(evidence: PairEvidence, corrections: Iterable[Correction]) -> PairEvidence:
-    """The evidence with the corrected pairs settled and the wider pairs across them silenced."""
-    near, two, three = (
-        np.array(rows, np.float32) for rows in (evidence.near, evidence.two_apart, evidence.three_apart)
-    )
-    for correction in corrections:
-        first, end = correction.first_pair, correction.last_pair + 1
-        near[first:end] = (1 - CORRECTED) / (len(LABELS) - 1)
-        near[first:end, correction.label] = CORRECTED
-        two[max(0, first - 1) : end] = 1 / len(LABELS)
-        three[max(0, first - 2) : end] = 1 / len(LABELS)
-    return PairEvidence(near, two, three)
 
 
 def _doubtful_gap(gap: Extent) -> bool:
@@ -145,31 +117,9 @@ def _compared(model: PairModel, a: Sequence[Embeddings], b: Sequence[Embeddings]
     return model.compare(np.stack(a), np.stack(b))
 
 
-def _hidden_switches(model: PairModel, frames: Sequence[Embeddings]) -> list[int]:
-    """Pairs (numbers inside `frames`) at which a run taken for one caption switches to another."""
-    count = len(frames)
-    if count < SHORTEST_WITH_SWITCH:
-        return []
-    witnesses = min(WITNESSES, count // 3)
-    starts, ends = frames[1 : 1 + witnesses], frames[-1 - witnesses : -1]
-    if _compared(model, starts, ends)[:, DIFFERENT].mean() < SWITCH_ABOVE:
-        return []
-    like_first = _log_same(_compared(model, [frames[1]] * count, frames))
-    like_last = _log_same(_compared(model, frames, [frames[-2]] * count))
-    balance = np.cumsum(like_first - like_last)
-    at = int(np.argmax(balance[:-1]))
-    left = _hidden_switches(model, frames[: at + 1])
-    right = _hidden_switches(model, frames[at + 1 :])
-    return [*left, at, *(at + 1 + place for place in right)]
-
-
 def _log_odds(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
     clipped = np.clip(probabilities, 0.005, 0.995)
     return np.log(clipped / (1 - clipped))
-
-
-def _log_same(probabilities: Probabilities) -> Probabilities:
-    return np.log(np.clip(probabilities[:, SAME], 0.02, 0.98))
 
 
 def _same_across(

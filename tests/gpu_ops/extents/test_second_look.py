@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_ops.extents.corrections import Correction
 from gpu_ops.extents.decode import Extent, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from gpu_ops.extents.model import Embeddings, Probabilities
 from gpu_ops.extents.predict import ExtentPredictor
-from gpu_ops.extents.second_look import Correction, look_again
+from gpu_ops.extents.second_look import look_again
 from tests.gpu_ops.extents.plain_model import STEP, Frame, PlainModel, strip
 
 NEAR = 3
