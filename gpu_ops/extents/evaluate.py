@@ -29,9 +29,10 @@ from gpu_ops.extents import registry
 from gpu_ops.extents.card import write_card
 from gpu_ops.extents.gallery import Failure, failures_of
 from gpu_ops.extents.model import PairModel
-from gpu_ops.extents.predict import ExtentPredictor, Prediction, TimedExtent
+from gpu_ops.extents.predict import ExtentPredictor, Prediction
 from gpu_ops.extents.provenance import code_version
 from gpu_ops.extents.synthesis.films import STYLES, Film, TrueCaption, random_film
+from gpu_ops.extents.timing import TimedExtent
 
 TOLERANCE_S = 0.1 + 1e-3
 FIRST_SEED = 100  # films of seeds 1 to 3 were looked at while the decoding was made

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_ops.extents.predict import TimedExtent
 from gpu_ops.extents.synthesis.films import Film, TrueCaption
+from gpu_ops.extents.timing import TimedExtent
 
 MOST_BYTES = 15_000
 _WIDTH = 560

@@ -21,9 +21,9 @@ from gpu_ops.extents.predict import (
     ExtentPredictor,
     LumaFrame,
     Prediction,
-    TimedExtent,
     counted_labels,
 )
+from gpu_ops.extents.timing import TimedExtent
 
 # Whether a frame of the pair shows a caption, by label: (the first, the second).
 _SHOWING = {

@@ -15,15 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_ops.contract import GRID_HZ
 from gpu_ops.extents.corrections import Correction, corrected
-from gpu_ops.extents.decode import Extent, PairEvidence, State, best_steps, extents_of_steps, single_frame
-from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, LABELS, REVERSED, SAME
+from gpu_ops.extents.decode import Extent, PairEvidence, best_steps, extents_of_steps, single_frame
+from gpu_ops.extents.fades import FadedEnds, Seen, faded_ends
+from gpu_ops.extents.labels import EMPTY_EMPTY, LABELS, REVERSED, SAME
 from gpu_ops.extents.model import Embeddings, PairModel
 from gpu_ops.extents.refine import Change, find_change
 from gpu_ops.extents.rows import ProbabilityRows
 from gpu_ops.extents.second_look import look_again, picture_stir
 from gpu_ops.extents.strips import model_size, normalised
+from gpu_ops.extents.timing import TimedExtent, timed, with_faded_ends
 from gpu_ops.stages import stage
 
 BATCH = 16
@@ -54,16 +55,6 @@ class LumaFrame(Protocol):
 
 
 @dataclass(frozen=True)
-class TimedExtent(Extent):
-    """An extent with its times in seconds: `end_s` is exclusive, the first moment that no longer shows it.
-    Source frame times where all native frames were seen; where one was not, the middle of what it leaves
-    open."""
-
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True)
 class Prediction:
     """All that was found in a sequence of `frame_count` grid frames.
 
@@ -85,10 +76,11 @@ class Prediction:
 @dataclass
 class _Pending:
     """A grid frame not yet encoded, and the native frames seen after it: normalised strips, and the seconds
-    at which what each of them shows came on screen."""
+    at which what each of them shows came on screen. The grid frame `lasts` seconds until the next frame."""
 
     strip: NDArray[np.uint8]
     time: float
+    lasts: float
     later_strips: list[NDArray[np.uint8]] = field(default_factory=list)
     later_times: list[float] = field(default_factory=list)
 
@@ -110,6 +102,7 @@ class ExtentPredictor:
         self._waiting: list[_Pending] = []
         self._lately: list[_Pending] = []  # the last encoded frames, while natives after them may be wanted
         self._embeddings: list[Embeddings] = []  # of the frames before the next to be encoded, oldest first
+        self._seen: list[Seen] = []  # the same frames
         self._encoded = 0
         self._looked_at = 0  # embeddings there were at the last second look
         self._forward, self._backward = ProbabilityRows(), ProbabilityRows()
@@ -118,6 +111,7 @@ class ExtentPredictor:
         self._last_cells: NDArray[np.uint8] | None = None
         self._at_the_edge = bytearray()  # of every frame so far: whether letters reach an edge
         self._changes: dict[int, Change] = {}
+        self._faded: dict[tuple[int, int], FadedEnds] = {}  # by first and last frame of a caption
         self._corrections: list[Correction] = []
 
     def add(self, frame: LumaFrame) -> None:
@@ -139,7 +133,7 @@ class ExtentPredictor:
         # The newest frame waits for the native frames after it.
         if len(self._waiting) > self._batch:
             self._advance(self._batch)
-        self._waiting.append(_Pending(strip, changed))
+        self._waiting.append(_Pending(strip, changed, frame.until - frame.time))
 
     def finish(self) -> Prediction:
         """Decode everything seen. Without any grid frame there are no extents."""
@@ -157,7 +151,7 @@ class ExtentPredictor:
             frame_count=self._count,
             forward=forward,
             backward=self._backward.part(),
-            extents=_timed(extents, steps, self._changes),
+            extents=with_faded_ends(timed(extents, steps, self._changes), self._faded),
             label_counts=counted_labels(forward),
             model_version=self._model.version,
             model_checkpoint_path=self._model.checkpoint_path,
@@ -186,6 +180,10 @@ class ExtentPredictor:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         encoded = self._model.encode([pending.strip for pending in taken])
         self._embeddings += list(encoded)
+        self._seen += [
+            Seen(pending.strip, pending.time, pending.lasts, embedding)
+            for pending, embedding in zip(taken, encoded, strict=True)
+        ]
         edges = np.concatenate([encoded[:, -1, :, :AT_THE_EDGE], encoded[:, -1, :, -AT_THE_EDGE:]], axis=2)
         self._at_the_edge += (edges > LETTERS).any(axis=(1, 2)).tobytes()
         self._measure_stir([pending.strip for pending in taken])
@@ -270,14 +268,31 @@ class ExtentPredictor:
         done = len(extents)
         if not settled:
             done = sum(extent.end_frame_index < self._encoded - UNSETTLED for extent in extents)
-        self._corrections += look_again(
+        corrections = look_again(
             self._model, self._embeddings, evidence, self._stir[offset:], extents[:done], offset
         )
+        self._corrections += corrections
+        if done:
+            self._look_at_fades(evidence, corrections, offset, extents[done - 1].end_frame_index)
         # The last checked extent stays, for its end has not been checked; one longer than memory is cut.
         keep_from = extents[max(0, done - 1)].start_frame_index
         keep_from = max(keep_from, self._encoded - KEPT)
         self._embeddings = self._embeddings[keep_from - offset :]
+        self._seen = self._seen[keep_from - offset :]
         self._looked_at = len(self._embeddings)
+
+    def _look_at_fades(
+        self, evidence: PairEvidence, corrections: Sequence[Correction], offset: int, last: int
+    ) -> None:
+        """Measure the ends of the captions among the frames at hand, up to grid frame `last`."""
+        settled = corrected(evidence, [correction.moved(-offset) for correction in corrections])
+        for extent in extents_of_steps(best_steps(settled), settled):
+            start, end = extent.start_frame_index, extent.end_frame_index
+            if extent.state == "predicted" and end + offset <= last:
+                place = start + offset, end + offset
+                # The first frames at hand were looked at before, with those before them.
+                if place not in self._faded:
+                    self._faded[place] = faded_ends(self._seen, start, end)
 
 
 def counted_labels(forward: NDArray[np.float32]) -> dict[str, int]:
@@ -291,30 +306,3 @@ def _unchanged(rows: ProbabilityRows, row: int) -> float:
     if not 0 <= row < len(rows):
         return 1.0
     return float(rows.part(row, row + 1)[0, [SAME, EMPTY_EMPTY]].max())
-
-
-def _timed(
-    extents: Sequence[Extent], steps: NDArray[np.int8], changes: dict[int, Change]
-) -> list[TimedExtent]:
-    timed: list[TimedExtent] = []
-    for extent in extents:
-        start_s, end_s = extent.start_frame_index / GRID_HZ, (extent.end_frame_index + 1) / GRID_HZ
-        before, after = extent.start_frame_index - 1, extent.end_frame_index
-        if before in changes:
-            change = changes[before]
-            start_s = change.entered if steps[before] == DIFFERENT else change.at
-        if after in changes:
-            change = changes[after]
-            end_s = change.left if steps[after] == DIFFERENT else change.at
-        state: State = extent.state
-        timed.append(
-            TimedExtent(
-                extent.start_frame_index,
-                extent.end_frame_index,
-                state,
-                extent.confidence,
-                start_s,
-                max(start_s, end_s),
-            )
-        )
-    return timed

@@ -24,6 +24,7 @@ UNLIKE_BELOW = 0.3  # probability of "same" that speaks against one caption
 DIFFERENT_ABOVE = 0.65  # probability of "different" that does
 SHORTEST_UNLIKE = 3  # frames that do not show the caption
 ANOTHER_ABOVE = 0.4  # mean probability of "different" that shows another caption, not none
+CAPTION_ABOVE = 0.9  # mean probability of "same" between frames that surely show a caption
 SHORTEST_EMPTY = 6  # frames without the caption at a run's end; fewer may be a fade
 AROUND = 2  # frames on either side that speak with one
 FADE_REACH = 3  # frames by which the faint end of a fade may be taken for nothing
@@ -43,6 +44,9 @@ class _Run:
     def between(self, start: int, end: int) -> _Run:
         return _Run(self.model, self.embeddings, self.evidence, start, end)
 
+    def around(self, frame: int) -> range:
+        return range(max(self.start, frame - AROUND), min(self.end, frame + AROUND) + 1)
+
     def fullest(self) -> int:
         """The frame with the most letters."""
         return max(
@@ -53,7 +57,8 @@ class _Run:
         """Labels (N, 5) of the pairs (with_frame, frame), asked in both directions."""
         one = np.stack([self.embeddings[with_frame]] * len(frames))
         other = np.stack([self.embeddings[at] for at in frames])
-        return (self.model.compare(one, other) + self.model.compare(other, one)[:, REVERSED]) / 2
+        both = self.model.compare(one, other) + self.model.compare(other, one)[:, REVERSED]
+        return both / np.float32(2)
 
 
 def cuts_within(
@@ -82,8 +87,8 @@ def _cuts_after(run: _Run, core: int) -> list[Correction]:
         return []
     other = unlike.fullest()
     if _is_another(run, core, other, unlike):
-        left, entered = _change(run, core, other)
-        return [*_switch(left, entered), *_cuts(run.between(entered + 1, run.end))]
+        changes = _changes(run, core, other)
+        return [*_switches(changes), *_cuts(run.between(changes[-1][1] + 1, run.end))]
     if unlike.end < run.end or unlike.end - unlike.start + 1 < SHORTEST_EMPTY:
         return []
     left = _last_like(run, core, range(core, other + 1))
@@ -97,8 +102,8 @@ def _cuts_before(run: _Run, core: int) -> list[Correction]:
         return []
     other = unlike.fullest()
     if _is_another(run, core, other, unlike):
-        left, entered = _change(run, other, core)
-        return [*_cuts(run.between(run.start, left)), *_switch(left, entered)]
+        changes = _changes(run, other, core)
+        return [*_cuts(run.between(run.start, changes[0][0])), *_switches(changes)]
     if unlike.start > run.start or unlike.end - unlike.start + 1 < SHORTEST_EMPTY:
         return []
     entered = _last_like(run, core, range(core, other - 1, -1)) - 1
@@ -127,11 +132,29 @@ def _unlike(run: _Run, core: int, frames: Sequence[int]) -> _Run | None:
 
 def _is_another(run: _Run, core: int, other: int, unlike: _Run) -> bool:
     """Whether `other`, of the frames `unlike` the core, shows another caption."""
-    around = range(max(unlike.start, other - AROUND), min(unlike.end, other + AROUND) + 1)
-    labels = run.compared(core, around).mean(axis=0)
+    if _is_caption(other, unlike):
+        return True
+    labels = run.compared(core, unlike.around(other)).mean(axis=0)
     return bool(
         labels[DIFFERENT] >= ANOTHER_ABOVE and labels[DIFFERENT] > labels[VALID_EMPTY] + labels[EMPTY_VALID]
     )
+
+
+def _is_caption(frame: int, among: _Run) -> bool:
+    """Whether the frame surely shows a caption: what merely looks like one seldom looks so in every frame."""
+    return float(among.compared(frame, among.around(frame))[:, SAME].mean()) >= CAPTION_ABOVE
+
+
+def _changes(run: _Run, a: int, b: int) -> list[tuple[int, int]]:
+    """The changes (see `_change`) from the caption of frame `a` to that of the later frame `b`, more than one
+    where a short caption lies between."""
+    left, entered = _change(run, a, b)
+    between = run.between(left + 1, entered)
+    if entered - left >= SHORTEST_EMPTY:
+        short = between.fullest()
+        if a < short < b and _is_caption(short, between):
+            return [*_changes(run, a, short), *_changes(run, short, b)]
+    return [(left, entered)]
 
 
 def _change(run: _Run, a: int, b: int) -> tuple[int, int]:
@@ -179,11 +202,16 @@ def _stir(evidence: PairEvidence, pair: int) -> float:
     return stir
 
 
-def _switch(left: int, entered: int) -> list[Correction]:
-    if left == entered:
-        return [Correction(left, left, DIFFERENT)]
-    between = _steps(left + 1, entered - 1, EMPTY_EMPTY)
-    return [Correction(left, left, VALID_EMPTY), *between, Correction(entered, entered, EMPTY_VALID)]
+def _switches(changes: Sequence[tuple[int, int]]) -> list[Correction]:
+    corrections: list[Correction] = []
+    for left, entered in changes:
+        if left == entered:
+            corrections.append(Correction(left, left, DIFFERENT))
+        else:
+            corrections.append(Correction(left, left, VALID_EMPTY))
+            corrections += _steps(left + 1, entered - 1, EMPTY_EMPTY)
+            corrections.append(Correction(entered, entered, EMPTY_VALID))
+    return corrections
 
 
 def _steps(first: int, last: int, label: int) -> list[Correction]:

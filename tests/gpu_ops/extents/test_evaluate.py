@@ -16,8 +16,8 @@ from gpu_ops.extents import registry
 from gpu_ops.extents.card import MOST_PICTURES, write_card
 from gpu_ops.extents.evaluate import FilmResult, Order, score, scores_of
 from gpu_ops.extents.gallery import MOST_BYTES, Failure, failures_of
-from gpu_ops.extents.predict import TimedExtent
 from gpu_ops.extents.synthesis.films import Film, TrueCaption
+from gpu_ops.extents.timing import TimedExtent
 
 SHOWN = [TrueCaption(1.0, 2.0, "One"), TrueCaption(2.0, 3.0, "Two"), TrueCaption(4.0, 5.0, "Three")]
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from gpu_ops.extents.places import PlacesPredictor, joined_extents, joined_probabilities
-from gpu_ops.extents.predict import Prediction, TimedExtent
+from gpu_ops.extents.predict import Prediction
+from gpu_ops.extents.timing import TimedExtent
 from tests.gpu_ops.extents.plain_model import Frame, PlainModel, strip
 
 FPS = 30

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from gpu_ops.extents.decode import State
-from gpu_ops.extents.predict import TimedExtent
 from gpu_ops.extents.timeline import GAP, ISSUE, MAX_BYTES, timeline_jpeg
+from gpu_ops.extents.timing import TimedExtent
 
 
 def extents(states: list[State], seconds: float) -> list[TimedExtent]:
