@@ -171,8 +171,8 @@ def _table(rows: Sequence[CaptionRow]) -> dg.MarkdownMetadataValue:
 
 
 def _escaped(text: str) -> str:
-    """Text as a cell of a Markdown table shows it literally."""
-    return html.escape(text).replace("|", "&#124;").replace("\n", "<br>")
+    """Text as a cell of a Markdown table shows it literally; Dagster shows no line breaks in one."""
+    return html.escape(text).replace("|", "&#124;").replace("\n", " / ")
 
 
 def _pictures(batches: Sequence[CaptionOcrBatch]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ _CHANGED = 40
 _MARGIN_ACROSS, _MARGIN_DOWN = 0.3, 0.04
 # Line finders cut off faint stops and thin letters at the ends: so far beyond, and so many, are looked for.
 _WIDE_MARGIN, _MOST_CUT_OFF = 1.0, 3
+# Characters that stripes of a texture are read as, so that they alone must be read so surely.
+_STROKES, _STROKES_SURE = frozenset("一二三十丨-–—_=~|/\\lI1:;.,'"), 0.9
 _STOPS = tuple(".?!…。？！")
 # How much of the confidence the reading with the ends must keep.
 _AS_SURE = 0.6
@@ -158,10 +160,11 @@ def _cut(picture: Image, span: Span, margin: float = _MARGIN_ACROSS) -> Image:
 
 
 def _legible(line: Line, span: Span) -> bool:
-    """Letters the model does not know come out as nothing or as a few unsure look-alikes."""
+    """Unknown letters come out as nothing or as a few unsure look-alikes, textures as strokes."""
     left, top, right, bottom = span
-    count = len("".join(line.text.split()))
-    if count == 0:
+    letters = "".join(line.text.split())
+    count = len(letters)
+    if count == 0 or (_STROKES.issuperset(letters) and line.confidence < _STROKES_SURE):
         return False
     usual_confidence = line.confidence ** (1 / count)
     width_per_character = (right - left) / (bottom - top) / count

@@ -232,6 +232,22 @@ def test_letters_the_engine_does_not_know_are_reported_and_not_returned(line: Li
     assert (read.text, read.illegible) == ("", True)
 
 
+class OneSpan(OneLine):
+    """Finds something as high as it is wide."""
+
+    def find_lines(self, strip: Image) -> list[Span]:
+        return [(100, 20, 150, 65)]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [(Line("二", 0.6832), ""), (Line("||", 0.85), ""), (Line("二", 0.97), "二"), (Line("好", 0.8), "好")],
+)
+def test_stripes_of_a_texture_are_no_text(line: Line, text: str):
+    read = read_picture(background(1), OneSpan(line))
+    assert (read.text, read.illegible) == (text, False)
+
+
 def test_illegible_captions_are_explained_to_the_owner(tmp_path: Path):
     store = stored(tmp_path, lambda index: strip("text"), 12)
     readings = read_captions(
