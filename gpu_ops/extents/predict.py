@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_ops.extents.corrections import Correction, corrected
-from gpu_ops.extents.decode import Extent, PairEvidence, best_steps, extents_of_steps, single_frame
+from gpu_ops.extents.decode import Extent, PairEvidence, best_steps, decode, extents_of_steps, single_frame
 from gpu_ops.extents.fades import FadedEnds, Seen, faded_ends
 from gpu_ops.extents.labels import EMPTY_EMPTY, LABELS, REVERSED, SAME
 from gpu_ops.extents.model import Embeddings, PairModel
@@ -36,7 +36,7 @@ LOOK_EVERY = 128  # frames between second looks
 UNSETTLED = 12  # frames at the end whose decoding may still change
 AT_THE_EDGE = 2  # cells; letters that near the left or right edge may go on beyond it
 LETTERS = 0.5  # probability of a cell that holds some
-KEPT = 900  # embeddings in memory at most, about 40 kB each
+KEPT = 900  # frames in memory at most, about 100 kB each
 
 
 class LumaFrame(Protocol):
@@ -101,8 +101,7 @@ class ExtentPredictor:
         self._until = 0.0  # when the last frame seen left the screen
         self._waiting: list[_Pending] = []
         self._lately: list[_Pending] = []  # the last encoded frames, while natives after them may be wanted
-        self._embeddings: list[Embeddings] = []  # of the frames before the next to be encoded, oldest first
-        self._seen: list[Seen] = []  # the same frames
+        self._seen: list[Seen] = []  # the frames before the next to be encoded, oldest first
         self._encoded = 0
         self._looked_at = 0  # embeddings there were at the last second look
         self._forward, self._backward = ProbabilityRows(), ProbabilityRows()
@@ -165,7 +164,7 @@ class ExtentPredictor:
     def _without_pairs(self) -> list[Extent]:
         if self._count == 0:
             return []
-        only = self._embeddings[-1][None]
+        only = self._seen[-1].embedding[None]
         return single_frame(self._model.compare(only, only)[0])
 
     def _evidence(self, start: int) -> PairEvidence:
@@ -179,7 +178,6 @@ class ExtentPredictor:
             return
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         encoded = self._model.encode([pending.strip for pending in taken])
-        self._embeddings += list(encoded)
         self._seen += [
             Seen(pending.strip, pending.time, pending.lasts, embedding)
             for pending, embedding in zip(taken, encoded, strict=True)
@@ -189,25 +187,26 @@ class ExtentPredictor:
         self._measure_stir([pending.strip for pending in taken])
         self._encoded += count
         self._lately += taken
-        stack = np.stack(self._embeddings[-(count + WIDEST) :])
+        stack = np.stack([seen.embedding for seen in self._seen[-(count + WIDEST) :]])
         known = len(stack) - count
         self._compare_neighbours(stack, max(0, known - 1))
         for apart, rows in ((2, self._two_apart), (3, self._three_apart)):
             self._compare_apart(stack, max(0, known - apart), apart, rows)
         with stage("refine times"):
             self._refine()
-        if len(self._embeddings) - self._looked_at >= LOOK_EVERY:
+        if len(self._seen) - self._looked_at >= LOOK_EVERY:
             self._second_look(settled=False)
 
     def _measure_stir(self, strips: Sequence[NDArray[np.uint8]]) -> None:
         for strip, after in zip(strips, range(-len(strips), 0), strict=True):
-            rows, columns = self._embeddings[after].shape[-2:]
+            embedding = self._seen[after].embedding
+            rows, columns = embedding.shape[-2:]
             cells = cv2.resize(strip, (columns, rows), interpolation=cv2.INTER_AREA).astype(
                 np.uint8, copy=False
             )
             if self._last_cells is not None:
-                before = self._embeddings[after - 1]
-                self._stir.append(picture_stir(before, self._embeddings[after], self._last_cells, cells))
+                before = self._seen[after - 1].embedding
+                self._stir.append(picture_stir(before, embedding, self._last_cells, cells))
             self._last_cells = cells
 
     def _compare_neighbours(self, stack: Embeddings, first: int) -> None:
@@ -240,7 +239,8 @@ class ExtentPredictor:
             pair = oldest + place
             if pair in self._changes or not self._may_change(pair):
                 continue
-            before, after = self._embeddings[pair - self._encoded], self._embeddings[pair + 1 - self._encoded]
+            at = pair - self._encoded
+            before, after = self._seen[at].embedding, self._seen[at + 1].embedding
             between = self._model.encode(pending.later_strips) if pending.later_strips else before[None][:0]
             times = [*pending.later_times, self._lately[place + 1].time]
             self._changes[pair] = find_change(self._model, before, after, between, times)
@@ -252,41 +252,41 @@ class ExtentPredictor:
         return min(near) < CLEAR or min(wide) < CLEAR_WIDE
 
     def _second_look(self, settled: bool) -> None:
-        """Check the decoded extents whose embeddings are at hand, then let go of those embeddings.
+        """Check the decoded extents whose embeddings are at hand, then let go of them.
 
         Unless `settled` (no more frames will come), the last extents wait, for what follows may still change
         them.
         """
-        offset = self._encoded - len(self._embeddings)
+        offset = self._encoded - len(self._seen)
         evidence = self._evidence(offset)
+        decoded = decode(evidence)
         extents = [
             replace(
                 e, start_frame_index=e.start_frame_index + offset, end_frame_index=e.end_frame_index + offset
             )
-            for e in extents_of_steps(best_steps(evidence), evidence)
+            for e in decoded
         ]
         done = len(extents)
         if not settled:
             done = sum(extent.end_frame_index < self._encoded - UNSETTLED for extent in extents)
+        embeddings = [seen.embedding for seen in self._seen]
         corrections = look_again(
-            self._model, self._embeddings, evidence, self._stir[offset:], extents[:done], offset
+            self._model, embeddings, evidence, self._stir[offset:], extents[:done], offset
         )
         self._corrections += corrections
+        if corrections:
+            decoded = decode(corrected(evidence, [correction.moved(-offset) for correction in corrections]))
         if done:
-            self._look_at_fades(evidence, corrections, offset, extents[done - 1].end_frame_index)
+            self._look_at_fades(decoded, offset, extents[done - 1].end_frame_index)
         # The last checked extent stays, for its end has not been checked; one longer than memory is cut.
         keep_from = extents[max(0, done - 1)].start_frame_index
         keep_from = max(keep_from, self._encoded - KEPT)
-        self._embeddings = self._embeddings[keep_from - offset :]
         self._seen = self._seen[keep_from - offset :]
-        self._looked_at = len(self._embeddings)
+        self._looked_at = len(self._seen)
 
-    def _look_at_fades(
-        self, evidence: PairEvidence, corrections: Sequence[Correction], offset: int, last: int
-    ) -> None:
-        """Measure the ends of the captions among the frames at hand, up to grid frame `last`."""
-        settled = corrected(evidence, [correction.moved(-offset) for correction in corrections])
-        for extent in extents_of_steps(best_steps(settled), settled):
+    def _look_at_fades(self, extents: Sequence[Extent], offset: int, last: int) -> None:
+        """Measure the ends of the captions up to grid frame `last`; `extents` number the frames at hand."""
+        for extent in extents:
             start, end = extent.start_frame_index, extent.end_frame_index
             if extent.state == "predicted" and end + offset <= last:
                 place = start + offset, end + offset

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpu_ops.extents.decode import Floats
 from gpu_ops.extents.labels import EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from gpu_ops.extents.model import Embeddings, PairModel, Probabilities
 
@@ -29,8 +30,23 @@ class Change:
     entered: float
 
 
-def _logs(probabilities: Probabilities, *columns: int) -> Probabilities:
+def log_of(probabilities: Probabilities, *columns: int) -> Probabilities:
+    """Logarithms (N,) of the probability of any of these labels."""
     return np.log(np.clip(probabilities[:, list(columns)].sum(axis=1), FLOOR, 1.0))
+
+
+def best_parts(first: Floats, nothing: Floats, second: Floats) -> tuple[int, int]:
+    """How N frames in order are parted best into some of a first caption, of nothing, and of a second one:
+    the number of the first frame after the first caption, and of the first of the second; 0 to N.
+
+    Args:
+        first, nothing, second: log-likelihoods (N,) of each frame showing that.
+    """
+    sums = [np.append(0.0, np.cumsum(part)) for part in (first, nothing, second)]
+    scores = sums[0][:, None] + sums[1] - sums[1][:, None] + sums[2][-1] - sums[2]
+    in_order = np.triu(np.ones_like(scores, bool))
+    left, entered = np.unravel_index(np.where(in_order, scores, -np.inf).argmax(), scores.shape)
+    return int(left), int(entered)
 
 
 def find_change(
@@ -48,16 +64,10 @@ def find_change(
         return Change(times[0], times[0], times[0])
     from_before = model.compare(np.repeat(before[None], count, axis=0), between)
     to_after = model.compare(between, np.repeat(after[None], count, axis=0))
-    like_before = _logs(from_before, SAME, EMPTY_EMPTY)
-    like_after = _logs(to_after, SAME, EMPTY_EMPTY)
-    empty = (_logs(from_before, VALID_EMPTY) + _logs(to_after, EMPTY_VALID)) / 2
-    sums = [np.concatenate([[0.0], np.cumsum(part)]) for part in (like_before, empty, like_after)]
-    once = [sums[0][cut] + sums[2][count] - sums[2][cut] for cut in range(count + 1)]
-    cut = int(np.argmax(once))
-    pairs = [(left, entered) for left in range(count + 1) for entered in range(left, count + 1)]
-    twice = [
-        sums[0][left] + sums[1][entered] - sums[1][left] + sums[2][count] - sums[2][entered]
-        for left, entered in pairs
-    ]
-    left, entered = pairs[int(np.argmax(twice))]
+    like_before = log_of(from_before, SAME, EMPTY_EMPTY)
+    like_after = log_of(to_after, SAME, EMPTY_EMPTY)
+    empty = (log_of(from_before, VALID_EMPTY) + log_of(to_after, EMPTY_VALID)) / 2
+    sums = [np.append(0.0, np.cumsum(part)) for part in (like_before, like_after)]
+    cut = int(np.argmax([sums[0][at] + sums[1][count] - sums[1][at] for at in range(count + 1)]))
+    left, entered = best_parts(like_before, empty, like_after)
     return Change(times[cut], times[left], times[entered])

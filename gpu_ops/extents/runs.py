@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpu_ops.extents.corrections import Correction
 from gpu_ops.extents.decode import STEP_WEIGHTS, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, REVERSED, SAME, VALID_EMPTY
 from gpu_ops.extents.model import Embeddings, PairModel, Probabilities
+from gpu_ops.extents.refine import best_parts, log_of
 
 SHORTEST = 6  # frames of a run that may be more than one caption
 STRIDE = 3  # frames from one that is looked at to the next
@@ -160,18 +160,14 @@ def _changes(run: _Run, a: int, b: int) -> list[tuple[int, int]]:
 def _change(run: _Run, a: int, b: int) -> tuple[int, int]:
     """The pair that leaves the caption of frame `a` and the one that enters that of the later frame `b`; one
     and the same where nothing lies between."""
-    frames = range(a, b + 1)
-    from_a = run.compared(a, frames)
-    to_b = run.compared(b, frames)[:, REVERSED]
-    like_a, like_b = (_logs(labels[:, [SAME, EMPTY_EMPTY]].sum(axis=1)) for labels in (from_a, to_b))
-    empty = (_logs(from_a[:, VALID_EMPTY]) + _logs(to_b[:, EMPTY_VALID])) / 2
-    until_a, until_empty, until_b = (np.append(0.0, np.cumsum(part)) for part in (like_a, empty, like_b))
-    # From `left` on nothing, from `entered` on the second caption: the best of all, in one table.
-    scores = (until_a - until_empty)[:, None] + (until_empty - until_b)[None, :]
-    possible = np.triu(np.ones_like(scores, bool))
-    possible[0], possible[:, len(frames)] = False, False
-    left, entered = np.unravel_index(np.where(possible, scores, -np.inf).argmax(), scores.shape)
-    left, entered = a + int(left) - 1, a + int(entered) - 1
+    inner = range(a + 1, b)
+    if not inner:
+        return a, a
+    from_a = run.compared(a, inner)
+    to_b = run.compared(b, inner)[:, REVERSED]
+    empty = (log_of(from_a, VALID_EMPTY) + log_of(to_b, EMPTY_VALID)) / 2
+    parts = best_parts(log_of(from_a, SAME, EMPTY_EMPTY), empty, log_of(to_b, SAME, EMPTY_EMPTY))
+    left, entered = (a + first for first in parts)
     if left == entered:
         return left, left
     middle = (left + entered) // 2
@@ -216,7 +212,3 @@ def _switches(changes: Sequence[tuple[int, int]]) -> list[Correction]:
 
 def _steps(first: int, last: int, label: int) -> list[Correction]:
     return [Correction(first, last, label)] if first <= last else []
-
-
-def _logs(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.log(np.clip(probabilities, FLOOR, 1.0))

@@ -105,7 +105,7 @@ def test_memory_holds_a_bounded_stretch_of_a_long_video(monkeypatch: pytest.Monk
     for i in range(2500):  # one caption far longer than what is kept, then ordinary ones
         caption = 1 if i < 1500 else i // 20 % 2
         predictor.add(Frame(i, i / 10, (i + 1) / 10, picture[caption]))
-        most = max(most, len(predictor._embeddings) + len(predictor._waiting) + len(predictor._lately))  # pyright: ignore[reportPrivateUsage]
+        most = max(most, len(predictor._seen) + len(predictor._waiting) + len(predictor._lately))  # pyright: ignore[reportPrivateUsage]
     prediction = predictor.finish()
     assert most <= 200 + predict.LOOK_EVERY + 3 * 16 + 8
     assert (prediction.extents[0].start_frame_index, prediction.extents[0].end_frame_index) == (0, 1519)
