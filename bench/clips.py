@@ -212,6 +212,8 @@ def _clips(duration: float) -> list[Clip]:
         clip("late-start", "zh", indoors, zh(25), {"suffix": ".mkv", "start_pts_s": 1.4}, **small),
         clip("no-captions", "none", nature, [], distractors=[logo, *signs]),
         clip("two-places", "en", indoors, _at_two_places(english(27), top.top)),
+        clip("word-by-word", "en", bright, _spoken(english(31, back_to_back=0.7)), fps=30),
+        clip("zooming", "en", colours, _zooming(english(32, shadow)), **small),
         clip("film", "en", real, english(28), fps=24),
         clip("film-thin", "en", real, english(29, thin), width=854, height=480),
         clip("film-zh", "zh", real, zh(30, replace(wqy, outline=0.0, shadow=0.004)), fps=24),
@@ -250,6 +252,15 @@ def _at_two_places(captions: Sequence[Caption], top: float | None) -> list[Capti
         replace(caption, style=replace(caption.style, top=top)) if number % 3 == 2 else caption
         for number, caption in enumerate(captions)
     ]
+
+
+def _spoken(captions: Sequence[Caption]) -> list[Caption]:
+    """Every word when it is said, the last of them shortly before the caption goes."""
+    return [replace(c, spoken_s=0.8 * (c.end_s - c.start_s)) for c in captions]
+
+
+def _zooming(captions: Sequence[Caption]) -> list[Caption]:
+    return [replace(caption, zoom_in_s=0.25) for caption in captions]
 
 
 def _two_lines(seed: int, duration: float, style: Style) -> list[Caption]:

@@ -6,6 +6,7 @@ when, is stated once and the ground truth follows from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,8 @@ class Caption:
     """Text on the frames with start_s <= t < end_s, t in seconds after the first frame. Lines end with a
     newline.
 
-    Opacity climbs during the first `fade_in_s` and falls during the last `fade_out_s`.
+    Opacity climbs during the first `fade_in_s` and falls during the last `fade_out_s`. The words come one by
+    one during the first `spoken_s`; during the first `zoom_in_s` letters grow from half their size.
     """
 
     start_s: float
@@ -102,6 +104,8 @@ class Caption:
     style: Style = Style()
     fade_in_s: float = 0.0
     fade_out_s: float = 0.0
+    spoken_s: float = 0.0
+    zoom_in_s: float = 0.0
 
     def opacity(self, time: float) -> float:
         """Opacity 0-1 on the frame at `time` seconds; 0 where the caption is not on screen."""
@@ -110,6 +114,17 @@ class Caption:
         rise = (time - self.start_s) / self.fade_in_s if self.fade_in_s else 1.0
         fall = (self.end_s - time) / self.fade_out_s if self.fade_out_s else 1.0
         return float(np.clip(min(rise, fall), 0.0, 1.0))
+
+    def shown(self, time: float) -> tuple[str, float]:
+        """The part of the text there is on the frame at `time` seconds, and its size, 1 being the whole."""
+        since = time - self.start_s + 1e-6
+        text, size = self.text, 1.0
+        if since < self.spoken_s:
+            words = re.findall(r"\s*\S+", text)
+            text = "".join(words[: 1 + int(since / self.spoken_s * len(words))])
+        if since < self.zoom_in_s:
+            size = 0.5 + 0.5 * since / self.zoom_in_s
+        return text, size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,7 +15,7 @@ import cv2
 import numpy as np
 
 from gpu_ops.footage.film import Caption, Film, Image
-from gpu_ops.footage.lettering import set_text
+from gpu_ops.footage.lettering import Strip, set_text
 from gpu_ops.footage.rotation import write_rotation
 from gpu_ops.footage.truth import ground_truth, write_truth
 
@@ -125,7 +127,11 @@ def _frame_ticks(film: Film) -> tuple[list[int], int]:
 
 
 def _overlay(caption: Caption, film: Film) -> Callable[[Image, float], None]:
-    strip = set_text(caption.text, caption.style, film.width, film.height)
+    @functools.lru_cache(maxsize=1)
+    def strip(text: str, size: float) -> Strip:
+        style = replace(caption.style, size=caption.style.size * size)
+        return set_text(text, style, film.width, film.height)
+
     sung = (
         set_text(caption.text, caption.style, film.width, film.height, caption.style.sung_colour)
         if caption.style.sung_colour
@@ -136,7 +142,7 @@ def _overlay(caption: Caption, film: Film) -> Callable[[Image, float], None]:
         opacity = caption.opacity(time)
         if opacity <= 0:
             return
-        strip.lay_over(image, opacity)
+        strip(*caption.shown(time)).lay_over(image, opacity)
         if sung:
             progress = (time - caption.start_s) / (caption.end_s - caption.start_s)
             sung.lay_over(image, opacity, columns=max(1, round(progress * sung.alpha.shape[1])))

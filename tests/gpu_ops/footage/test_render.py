@@ -226,3 +226,21 @@ def test_a_missing_font_is_named(tmp_path: Path) -> None:
     style = Style(typeface=Typeface(tmp_path / "nowhere.ttf"))
     with pytest.raises(OSError, match=r"nowhere\.ttf"):
         set_text("Hello", style, 320, 180)
+
+
+def test_words_come_one_after_another_and_letters_grow() -> None:
+    caption = Caption(1.0, 3.0, "one two\nthree four", spoken_s=1.0, zoom_in_s=0.5)
+    assert [caption.shown(time)[0] for time in (1.0, 1.24, 1.25, 1.5, 1.75, 2.5)] == [
+        "one",
+        "one",
+        "one two",
+        "one two\nthree",
+        "one two\nthree four",
+        "one two\nthree four",
+    ]
+    assert [caption.shown(time)[1] for time in (1.0, 1.25, 1.5, 2.0)] == pytest.approx(
+        [0.5, 0.75, 1, 1], abs=1e-5
+    )
+    moving = film(captions=[Caption(0.2, 2.4, "WWW WWW", spoken_s=1.0, zoom_in_s=0.4)])
+    ink = [int((picture > 160).sum()) for picture in pictures(moving, (0.2, 0.4, 0.6, 0.8, 2.0))]
+    assert ink[0] < ink[1] < ink[2] < ink[3] == ink[4]
