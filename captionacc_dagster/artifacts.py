@@ -50,11 +50,13 @@ def approved_region(store: ObjectStore, video: Video) -> CropRegion:
 
 @dataclass(frozen=True)
 class StoredExtents:
-    """One inference run as the captions stage needs it."""
+    """One inference run as the captions stage needs it; `rests` are where moving captions are at rest, by
+    first and last frame."""
 
     extents: Sequence[StoredExtent]
     cropped_frames_version: int
     model_version: str
+    rests: Sequence[tuple[int, int]] = ()
 
     @property
     def frame_count(self) -> int:
@@ -84,7 +86,8 @@ def read_extents(store: ObjectStore, video: Video) -> StoredExtents:
             raise MissingObject(
                 "This video has no caption extents yet: approve its layout, or run crop_and_infer."
             )
-        return StoredExtents(extents_db.read_extents(path), *extents_db.read_origin(path))
+        origin = extents_db.read_origin(path)
+        return StoredExtents(extents_db.read_extents(path), *origin, rests=extents_db.read_rests(path))
 
 
 def merged_captions(store: ObjectStore, video: Video, found: StoredExtents, now: str) -> Merged:

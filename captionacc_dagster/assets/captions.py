@@ -14,13 +14,12 @@ from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.partitions import videos
 from captionacc_dagster.resources.compute import Compute
 from gpu_ops.captions import subtitles as formats
-from gpu_ops.captions.rows import CaptionRow, apply_readings, merge_same_text
+from gpu_ops.captions.rows import CaptionRow, apply_readings, frames_to_read, merge_same_text
 from gpu_ops.contract import (
     CODE_VERSIONS,
     CaptionOcrBatch,
     CaptionOcrRequest,
     CaptionOcrResult,
-    FrameRange,
 )
 from gpu_ops.store import ObjectStore
 
@@ -51,7 +50,7 @@ def captions_db(
         planned = artifacts.merged_captions(store, video, extents, artifacts.timestamp())
         unread = [row for row in planned.rows if row.needs_reading]
         gaps = [row for row in planned.rows if row.state == "gap"]
-        batches = _read(context, compute, held, extents.cropped_frames_version, unread, gaps)
+        batches = _read(context, compute, held, extents, unread, gaps)
         readings = {
             (row.start_frame_index, row.end_frame_index): result
             for row, result in zip(unread, _results(batches), strict=True)
@@ -111,29 +110,24 @@ def _read(
     context: dg.AssetExecutionContext,
     compute: Compute,
     held: HeldWork,
-    version: int,
+    extents: artifacts.StoredExtents,
     rows: Sequence[CaptionRow],
     gaps: Sequence[CaptionRow],
 ) -> list[CaptionOcrBatch]:
+    captions = [frames_to_read(row, extents.rests) for row in rows]
     return [
         compute.generate_caption_ocr(
             context,
             CaptionOcrRequest(
-                chunks_prefix=keys_of(held.video).cropped_frames(version),
-                captions=_ranges(rows[first : first + CAPTIONS_PER_CALL]),
+                chunks_prefix=keys_of(held.video).cropped_frames(extents.cropped_frames_version),
+                captions=tuple(captions[first : first + CAPTIONS_PER_CALL]),
                 languages=tuple(filter(None, held.video.languages.split(","))),
-                gaps=_ranges(gaps),
+                gaps=tuple(frames_to_read(gap, ()) for gap in gaps),
             ),
             held,
         )
-        for first in range(0, len(rows), CAPTIONS_PER_CALL)
+        for first in range(0, len(captions), CAPTIONS_PER_CALL)
     ]
-
-
-def _ranges(rows: Sequence[CaptionRow]) -> tuple[FrameRange, ...]:
-    return tuple(
-        FrameRange(start_frame=row.start_frame_index, end_frame=row.end_frame_index + 1) for row in rows
-    )
 
 
 def _results(batches: Sequence[CaptionOcrBatch]) -> list[CaptionOcrResult]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, Protocol
 
-from gpu_ops.contract import CaptionOcrResult
+from gpu_ops.contract import CaptionOcrResult, FrameRange
 
 State = Literal["predicted", "confirmed", "gap", "issue"]
 PredictedState = Literal["predicted", "gap", "issue"]
@@ -158,6 +158,17 @@ def merge_extents(
         rows.append(_row(piece, previous, same_frames, now))
     rows.sort(key=_span)
     return Merged([_with_times(row, extents) for row in rows], seams)
+
+
+def frames_to_read(row: CaptionRow, rests: Sequence[tuple[int, int]]) -> FrameRange:
+    """The frames of the row that show its text best: where a caption that comes or goes in motion is at rest
+    (`rests`, first and last frame), else all of them."""
+    first, last = row.start_frame_index, row.end_frame_index
+    parts = [(max(first, start), min(last, end)) for start, end in rests]
+    start, end = max(parts, key=lambda part: part[1] - part[0], default=(first, last))
+    if start > end:
+        start, end = first, last
+    return FrameRange(start_frame=start, end_frame=end + 1)
 
 
 def apply_readings(

@@ -50,6 +50,10 @@ CREATE TABLE extents(
     start_s REAL NOT NULL,
     end_s REAL NOT NULL
 );
+CREATE TABLE rests(
+    first_frame_index INTEGER PRIMARY KEY,
+    last_frame_index INTEGER NOT NULL
+);
 """
 
 
@@ -68,6 +72,13 @@ class _Extent(Protocol):
     def end_s(self) -> float: ...
 
 
+class _Rest(Protocol):
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+
 class _Prediction(Protocol):
     @property
     def forward(self) -> Any: ...
@@ -75,6 +86,8 @@ class _Prediction(Protocol):
     def backward(self) -> Any: ...
     @property
     def extents(self) -> Sequence[_Extent]: ...
+    @property
+    def rests(self) -> Sequence[_Rest]: ...
     @property
     def model_version(self) -> str: ...
     @property
@@ -136,6 +149,9 @@ def write(path: Path, prediction: _Prediction, run: RunRecord) -> None:
                 for e in prediction.extents
             ),
         )
+        connection.executemany(
+            "INSERT INTO rests VALUES (?, ?)", ((rest.first, rest.last) for rest in prediction.rests)
+        )
 
 
 def _pair_rows(prediction: _Prediction, milliseconds: float) -> Iterator[tuple[object, ...]]:
@@ -158,6 +174,17 @@ def read_extents(path: Path) -> list[StoredExtent]:
             " FROM extents ORDER BY start_frame_index"
         )
         return [StoredExtent(*row) for row in rows]
+
+
+def read_rests(path: Path) -> list[tuple[int, int]]:
+    """First and last frame (inclusive) of every stretch in which a caption that comes or goes in motion is
+    at rest; none of a run that did not look for them."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rests'").fetchone():
+            return []
+        return connection.execute(
+            "SELECT first_frame_index, last_frame_index FROM rests ORDER BY first_frame_index"
+        ).fetchall()
 
 
 def read_origin(path: Path) -> tuple[int, str]:

@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_ops.extents.model import Embeddings
+from gpu_ops.extents.letters import Seen, held, without_areas
 
 SHORTEST = 5  # frames of a caption that is looked at
 MOST_AVERAGED = 7  # frames that make the filter
-LETTERS = 0.5  # probability of a cell that holds some
 FEWEST_PIXELS = 300
-STROKES = 4.0  # pixels: what is wider than strokes is taken out
 REACH = 6  # frames beyond a decoded end in which letters are looked for
 UNSEEN, SEEN = 0.3, 0.5  # opacity of frames that do not show the caption, and that do
 CERTAINLY_UNSEEN = 3  # frames in a row
@@ -33,17 +30,6 @@ STILL_SEEN = 0.8  # of the opacity before
 CERTAIN = 1  # frame by which a cut decoded from neighbouring frames is not called in question
 SHORTEST_FADE_S, LONGEST_FADE_S = 0.12, 1.2
 STEP_S = 0.02  # between the ramps that are tried
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A grid frame: its luma strip uint8 (H, W), the seconds at which what it shows came on screen and until
-    the next frame of the video, and its embedding."""
-
-    strip: NDArray[np.uint8]
-    time: float
-    lasts: float
-    embedding: Embeddings
 
 
 @dataclass(frozen=True)
@@ -83,22 +69,16 @@ def faded_ends(frames: Sequence[Seen], start: int, end: int) -> FadedEnds:
 def _filter(core: Sequence[Seen]) -> NDArray[np.float32] | None:
     """What to multiply a strip with, pixel by pixel, so that the sum is the opacity of the letters of these
     frames; None where they are too few."""
-    cells = np.stack([frame.embedding[-1] for frame in core]).mean(axis=0) > LETTERS
     mean = np.stack([frame.strip for frame in core]).mean(axis=0).astype(np.float32)
-    size = mean.shape[1], mean.shape[0]
-    held = cv2.resize(np.asarray(cells, np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-    if held.sum() < FEWEST_PIXELS:
+    pixels = held(np.stack([frame.cells for frame in core]).mean(axis=0), mean.shape)
+    if pixels.sum() < FEWEST_PIXELS:
         return None
-    strokes = np.where(held, _without_areas(mean), np.float32(0))
+    strokes = np.where(pixels, without_areas(mean), np.float32(0))
     # All lines of writing are brightest half-way up.
-    rows = strokes.sum(axis=1, keepdims=True) / np.maximum(held.sum(axis=1, keepdims=True), 1)
-    strokes = np.where(held, strokes - rows, 0).astype(np.float32)
+    rows = strokes.sum(axis=1, keepdims=True) / np.maximum(pixels.sum(axis=1, keepdims=True), 1)
+    strokes = np.where(pixels, strokes - rows, 0).astype(np.float32)
     strength = float(np.square(strokes).sum())
-    return None if strength == 0 else _without_areas(strokes) / np.float32(strength)
-
-
-def _without_areas(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (image - cv2.GaussianBlur(image, (0, 0), STROKES)).astype(np.float32)
+    return None if strength == 0 else without_areas(strokes) / np.float32(strength)
 
 
 def _opacity(letters: NDArray[np.float32], frame: Seen) -> float:

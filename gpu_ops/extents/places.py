@@ -79,6 +79,7 @@ def joined(first: Prediction, second: Prediction) -> Prediction:
         forward=forward,
         backward=joined_probabilities(first.backward, second.backward),
         extents=joined_extents(first.extents, second.extents),
+        rests=[*first.rests, *second.rests],
         label_counts=counted_labels(forward),
         cut_off_count=first.cut_off_count + second.cut_off_count,
     )

@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from gpu_ops.extents.corrections import Correction, corrected
 from gpu_ops.extents.decode import Extent, PairEvidence, best_steps, decode, extents_of_steps, single_frame
-from gpu_ops.extents.fades import FadedEnds, Seen, faded_ends
+from gpu_ops.extents.fades import FadedEnds, faded_ends
 from gpu_ops.extents.labels import EMPTY_EMPTY, LABELS, REVERSED, SAME
+from gpu_ops.extents.letters import LETTERS, Seen
 from gpu_ops.extents.model import Embeddings, PairModel
+from gpu_ops.extents.motion import links_between, switches_within
+from gpu_ops.extents.pieces import Link, Rest, cut_at, joined
 from gpu_ops.extents.refine import Change, find_change
 from gpu_ops.extents.rows import ProbabilityRows
 from gpu_ops.extents.second_look import look_again, picture_stir
@@ -35,7 +38,6 @@ SURE = 0.97  # neighbours this surely unchanged make a wider pair needless
 LOOK_EVERY = 128  # frames between second looks
 UNSETTLED = 12  # frames at the end whose decoding may still change
 AT_THE_EDGE = 2  # cells; letters that near the left or right edge may go on beyond it
-LETTERS = 0.5  # probability of a cell that holds some
 KEPT = 900  # frames in memory at most, about 100 kB each
 
 
@@ -60,7 +62,8 @@ class Prediction:
 
     `forward` and `backward`, float32 (frame_count - 1, 5): label probabilities of the pairs (i, i+1) and
     (i+1, i), in the order of labels.LABELS. `label_counts` counts the forward labels. `extents` partition the
-    grid. `cut_off_count`: captions whose letters reach the left or right edge of the strip.
+    grid; `rests` are where those captions that come or go in motion are at rest. `cut_off_count`: captions
+    whose letters reach the left or right edge of the strip.
     """
 
     frame_count: int
@@ -70,6 +73,7 @@ class Prediction:
     label_counts: dict[str, int]
     model_version: str
     model_checkpoint_path: str
+    rests: Sequence[Rest] = ()
     cut_off_count: int = 0
 
 
@@ -109,6 +113,9 @@ class ExtentPredictor:
         self._stir = array("f")  # of every pair so far: how much the picture behind the letters changes
         self._last_cells: NDArray[np.uint8] | None = None
         self._at_the_edge = bytearray()  # of every frame so far: whether letters reach an edge
+        self._amounts = array("f")  # of every frame so far: how many cells hold letters
+        self._links: list[Link] = []
+        self._switches: list[int] = []
         self._changes: dict[int, Change] = {}
         self._faded: dict[tuple[int, int], FadedEnds] = {}  # by first and last frame of a caption
         self._corrections: list[Correction] = []
@@ -139,12 +146,13 @@ class ExtentPredictor:
         self._advance(len(self._waiting))
         steps = np.zeros(0, np.int8)
         if self._count < 2:
-            extents = self._without_pairs()
+            extents, rests = self._without_pairs(), []
         else:
             self._second_look(settled=True)
             evidence = corrected(self._evidence(0), self._corrections)
             steps = best_steps(evidence)
-            extents = extents_of_steps(steps, evidence)
+            pieces = cut_at(extents_of_steps(steps, evidence), self._switches)
+            extents, rests = joined(pieces, self._links, self._amounts)
         forward = self._forward.part()
         return Prediction(
             frame_count=self._count,
@@ -154,6 +162,7 @@ class ExtentPredictor:
             label_counts=counted_labels(forward),
             model_version=self._model.version,
             model_checkpoint_path=self._model.checkpoint_path,
+            rests=rests,
             cut_off_count=sum(self._is_cut_off(extent) for extent in extents if extent.state == "predicted"),
         )
 
@@ -184,6 +193,7 @@ class ExtentPredictor:
         ]
         edges = np.concatenate([encoded[:, -1, :, :AT_THE_EDGE], encoded[:, -1, :, -AT_THE_EDGE:]], axis=2)
         self._at_the_edge += (edges > LETTERS).any(axis=(1, 2)).tobytes()
+        self._amounts.extend((encoded[:, -1] > LETTERS).sum(axis=(1, 2)))
         self._measure_stir([pending.strip for pending in taken])
         self._encoded += count
         self._lately += taken
@@ -277,22 +287,34 @@ class ExtentPredictor:
         if corrections:
             decoded = decode(corrected(evidence, [correction.moved(-offset) for correction in corrections]))
         if done:
-            self._look_at_fades(decoded, offset, extents[done - 1].end_frame_index)
+            self._look_at_ends(decoded, offset, extents[done - 1].end_frame_index)
         # The last checked extent stays, for its end has not been checked; one longer than memory is cut.
         keep_from = extents[max(0, done - 1)].start_frame_index
         keep_from = max(keep_from, self._encoded - KEPT)
         self._seen = self._seen[keep_from - offset :]
         self._looked_at = len(self._seen)
 
-    def _look_at_fades(self, extents: Sequence[Extent], offset: int, last: int) -> None:
-        """Measure the ends of the captions up to grid frame `last`; `extents` number the frames at hand."""
-        for extent in extents:
-            start, end = extent.start_frame_index, extent.end_frame_index
-            if extent.state == "predicted" and end + offset <= last:
-                place = start + offset, end + offset
-                # The first frames at hand were looked at before, with those before them.
-                if place not in self._faded:
-                    self._faded[place] = faded_ends(self._seen, start, end)
+    def _look_at_ends(self, extents: Sequence[Extent], offset: int, last: int) -> None:
+        """See how captions up to grid frame `last` come and go; `extents` number the frames at hand."""
+        checked = [extent for extent in extents if extent.end_frame_index + offset <= last]
+        changes = {pair - offset: change for pair, change in self._changes.items() if pair >= offset}
+        links = links_between(self._seen, checked, changes)
+        self._links += [link.moved(offset) for link in links]
+        switches = switches_within(self._seen, checked, links)
+        self._switches += [at + offset for at in switches]
+        captions, rests = joined(cut_at(checked, switches), links, self._amounts[offset:])
+        for caption in captions:
+            place = caption.start_frame_index + offset, caption.end_frame_index + offset
+            # The first frames at hand were looked at before, with those before them.
+            if caption.state == "predicted" and place not in self._faded:
+                self._faded[place] = self._ends_of(caption, rests)
+
+    def _ends_of(self, caption: Extent, rests: Sequence[Rest]) -> FadedEnds:
+        """How a caption of the frames at hand fades, if it does not move."""
+        start, end = caption.start_frame_index, caption.end_frame_index
+        first, last = next(((r.first, r.last) for r in rests if start <= r.first <= end), (start, end))
+        ends = faded_ends(self._seen, first, last)
+        return FadedEnds(ends.entered if first == start else None, ends.left if last == end else None)
 
 
 def counted_labels(forward: NDArray[np.float32]) -> dict[str, int]:

@@ -50,6 +50,15 @@ def _rendered(
     return render(film, path, options={"preset": "superfast", "crf": "23"})
 
 
+def render_moving(path: Path) -> dict[str, Any]:
+    """Captions that come word by word, and others that grow to their size; answers the ground truth."""
+    captions = [
+        Caption(start, end, text, STYLE, spoken_s=(1 - number % 2) * 0.9, zoom_in_s=number % 2 * 0.25)
+        for number, (start, end, text) in enumerate(SCRIPT)
+    ]
+    return _rendered(path, captions, 9.0, seed=4)
+
+
 def render_one_wide_caption(path: Path) -> dict[str, Any]:
     """Short captions, and a long one that none of the sampled frames shows; answers the ground truth."""
     short = ["No.", "Why not?", "I see.", "Come in!", "Sit down.", "Thank you.", "Not now.", "Go on."]

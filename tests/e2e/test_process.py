@@ -18,6 +18,7 @@ from tests.e2e.conftest import Captionacc
 from tests.e2e.films import (
     SCRIPT,
     render_film,
+    render_moving,
     render_one_wide_caption,
     render_two_places,
     render_watermarked,
@@ -157,6 +158,19 @@ def test_captions_at_two_places_are_read_and_one_of_them_where_it_is_given(
     noises = [cue["text"] for cue in json.loads((tmp_path / "above" / "film.json").read_text())]
     assert noises == [caption["text"] for caption in truth if caption["box"][1] < 0.5]
     assert "both were read" not in again.stdout + again.stderr
+
+
+def test_captions_that_come_word_by_word_or_zoom_in_are_one_each_and_read_whole(
+    captionacc: Captionacc, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    truth = render_moving(film)["captions"]
+    assert captionacc("process", film).returncode == 0
+    found = json.loads(film.with_suffix(".json").read_text())
+    assert [cue["text"] for cue in found] == [caption["text"] for caption in truth]
+    for cue, caption in zip(found, truth, strict=True):
+        assert cue["start_s"] == pytest.approx(caption["start_s"], abs=0.1001)
+        assert cue["end_s"] == pytest.approx(caption["end_s"], abs=0.1001)
 
 
 def test_a_watermark_on_the_line_of_the_captions_is_no_part_of_them(

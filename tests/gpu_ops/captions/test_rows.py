@@ -11,10 +11,11 @@ from gpu_ops.captions.rows import (
     PredictedState,
     State,
     apply_readings,
+    frames_to_read,
     merge_extents,
     merge_same_text,
 )
-from gpu_ops.contract import CaptionOcrResult
+from gpu_ops.contract import CaptionOcrResult, FrameRange
 
 NOW = "2026-01-01T00:00:00.000Z"
 LATER = "2026-02-01T00:00:00.000Z"
@@ -177,6 +178,22 @@ def test_exact_times_are_kept_only_for_boundaries_that_are_predicted_ones():
     confirmed = CaptionRow(id=1, start_frame_index=10, end_frame_index=24, state="confirmed")
     rows = merged([Extent(10, 29, start_s=0.98, end_s=2.97)], [confirmed])
     assert (rows[1].start_s, rows[1].end_s) == (0.98, None)
+
+
+@pytest.mark.parametrize(
+    ("rests", "read"),
+    [
+        ([], (10, 30)),
+        ([(14, 28)], (14, 29)),
+        ([(2, 5), (11, 13), (20, 40), (50, 60)], (20, 30)),
+        ([(2, 9), (30, 40)], (10, 30)),
+    ],
+)
+def test_a_caption_in_motion_is_read_where_it_is_longest_at_rest(
+    rests: list[tuple[int, int]], read: tuple[int, int]
+):
+    row = CaptionRow(start_frame_index=10, end_frame_index=29)
+    assert frames_to_read(row, rests) == FrameRange(start_frame=read[0], end_frame=read[1])
 
 
 def test_overlapping_extents_are_refused():

@@ -3,12 +3,14 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gpu_ops.extents import database
+from gpu_ops.extents.pieces import Rest
 from gpu_ops.extents.predict import ExtentPredictor, Prediction
 from tests.gpu_ops.extents.plain_model import Frame, PlainModel, strip
 
@@ -56,6 +58,17 @@ def test_there_is_one_row_per_consecutive_pair_with_both_directions(
     assert rows[9][5] == pytest.approx(0.96)
     assert rows[9][6] == pytest.approx(0.96)
     assert run == [(3, "plain", "plain", "run-1", BEGAN.isoformat(), RUN.completed_at.isoformat(), 29, 9.0)]
+
+
+def test_where_moving_captions_are_at_rest_is_read_back_and_an_older_run_knows_of_none(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    path = tmp_path / "caption_frame_extents.db"
+    database.write(path, replace(prediction, rests=[Rest(12, 19), Rest(24, 26)]), RUN)
+    assert database.read_rests(path) == [(12, 19), (24, 26)]
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE rests")
+    assert database.read_rests(path) == []
 
 
 def test_a_run_is_written_only_once(tmp_path: Path, prediction: Prediction) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpu_ops.extents.fades import FadedEnds, Seen, faded_ends
+from gpu_ops.extents.fades import FadedEnds, faded_ends
+from gpu_ops.extents.letters import Seen
 
 HEIGHT, WIDTH, CELL = 64, 640, 8
 LASTS = 0.04
