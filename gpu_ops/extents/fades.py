@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_ops.extents.letters import Seen, held, without_areas
+from gpu_ops.extents.letters import Seen, strokes_of, without_areas
 
 SHORTEST = 5  # frames of a caption that is looked at
 MOST_AVERAGED = 7  # frames that make the filter
@@ -70,15 +70,15 @@ def _filter(core: Sequence[Seen]) -> NDArray[np.float32] | None:
     """What to multiply a strip with, pixel by pixel, so that the sum is the opacity of the letters of these
     frames; None where they are too few."""
     mean = np.stack([frame.strip for frame in core]).mean(axis=0).astype(np.float32)
-    pixels = held(np.stack([frame.cells for frame in core]).mean(axis=0), mean.shape)
+    letters = strokes_of(mean, np.stack([frame.cells for frame in core]).mean(axis=0).astype(np.float32))
+    pixels = letters != 0
     if pixels.sum() < FEWEST_PIXELS:
         return None
-    strokes = np.where(pixels, without_areas(mean), np.float32(0))
     # All lines of writing are brightest half-way up.
-    rows = strokes.sum(axis=1, keepdims=True) / np.maximum(pixels.sum(axis=1, keepdims=True), 1)
-    strokes = np.where(pixels, strokes - rows, 0).astype(np.float32)
-    strength = float(np.square(strokes).sum())
-    return None if strength == 0 else without_areas(strokes) / np.float32(strength)
+    rows = letters.sum(axis=1, keepdims=True) / np.maximum(pixels.sum(axis=1, keepdims=True), 1)
+    letters = np.where(pixels, letters - rows, 0).astype(np.float32)
+    strength = float(np.square(letters).sum())
+    return None if strength == 0 else without_areas(letters) / np.float32(strength)
 
 
 def _opacity(letters: NDArray[np.float32], frame: Seen) -> float:

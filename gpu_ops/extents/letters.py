@@ -45,5 +45,9 @@ def without_areas(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def strokes(frame: Seen) -> NDArray[np.float32]:
     """The letters' strokes, float32 (H, W): how much brighter than what is around them; 0 where there are no
     letters."""
-    pixels = held(frame.cells, frame.strip.shape)
-    return np.where(pixels, without_areas(frame.strip.astype(np.float32)), np.float32(0))
+    return strokes_of(frame.strip.astype(np.float32), frame.cells)
+
+
+def strokes_of(strip: NDArray[np.float32], cells: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The same of a strip (H, W) and its cells (h, w)."""
+    return np.where(held(cells, strip.shape), without_areas(strip), np.float32(0))

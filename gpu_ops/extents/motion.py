@@ -21,18 +21,20 @@ from gpu_ops.extents.pieces import LONGEST_STEP, Link, is_restless, length
 from gpu_ops.extents.refine import Change
 
 BRIEF = 3  # frames of a piece that may have caught a caption moving
-ALIKE = 0.62  # correlation of the same letters
-FEW_PIXELS, ALIKE_FEW = 4500, 0.75  # few other letters are as much alike by chance as 0.75
+# Correlation of the same letters: for one of many steps of a growing caption, for pieces in which it never
+# stays, and by itself. Words that follow each other reach 0.82 by chance, mostly 0.65.
+ALIKE_STEP, ALIKE, SURELY_ALIKE = 0.7, 0.62, 0.82
 UNLIKE = 0.5  # of other letters
+CLEARLY = 0.03  # more alike
 GROWN, MOST_GROWN = 1.05, 4.0  # times the letters that one step adds
 AS_CLEAR = 1.25  # times the contrast, at most, of letters that do not fade
 AS_MANY = 1.4  # times the letters, at most, that one size of them differs by from another
-MOVED = 3  # pixels
+MOVED, FAR = 3, 10  # pixels
 SCALES = np.exp(np.arange(-25, 26) * 0.02)
 FEWEST_PIXELS = 50
-MARGIN = 24  # pixels by which letters may reach out of the strip
+MARGIN = 24  # pixels by which letters may reach out of the strip above or below
 BEFORE = 20  # pixels left of a line's beginning that hold nothing
-NOTHING = 0.35  # of the strokes of the line itself
+NOTHING = 0.6  # of the strokes of the line itself
 
 
 def links_between(
@@ -57,14 +59,17 @@ def links_between(
 def switches_within(frames: Sequence[Seen], extents: Sequence[Extent], links: Iterable[Link]) -> list[int]:
     """The frames from which on extents that are linked on both sides show the caption after them, where one
     caption leaves as the next comes."""
-    linked = {link.at for link in links}
+    linked = {link.at for link in links if link.adds == 0}
     switches: list[int] = []
     for piece, following in pairwise(extents):
         start, end = piece.start_frame_index, piece.end_frame_index
         if not {start, following.start_frame_index} <= linked or not 2 <= length(piece) <= LONGEST_STEP:
             continue
         drawn = [strokes(frame) for frame in frames[start : end + 1]]
-        alike = [_find(one, other, SCALES).similarity for one, other in pairwise(drawn)]
+        alike = [
+            max(_find(one, other).similarity, _find_resized(one, other).similarity)
+            for one, other in pairwise(drawn)
+        ]
         least = int(np.argmin(alike))
         if alike[least] < UNLIKE:
             switches.append(start + least + 1)
@@ -73,31 +78,44 @@ def switches_within(frames: Sequence[Seen], extents: Sequence[Extent], links: It
 
 def _link(frames: Sequence[Seen], a: Extent, b: Extent) -> Link | None:
     before, after = strokes(frames[a.end_frame_index]), strokes(frames[b.start_frame_index])
-    amounts = np.count_nonzero(before), np.count_nonzero(after)
-    if min(amounts) < FEWEST_PIXELS:
+    if min(np.count_nonzero(before), np.count_nonzero(after)) < FEWEST_PIXELS:
         return None
-    growing = amounts[0] <= amounts[1]
-    fewer, more = (before, after) if growing else (after, before)
-    growth = max(amounts) / min(amounts)
+    growth = np.count_nonzero(after) / np.count_nonzero(before)
+    forward, backward = _find(before, after), _find(after, before)
+    clearly = abs(forward.similarity - backward.similarity) >= CLEARLY
+    # Of letters among more letters all are found; of more letters among some, only some.
+    if forward.similarity >= backward.similarity:
+        is_step = length(a) <= LONGEST_STEP and _adds(forward, growth, clearly)
+        found, adds = forward, 1
+    else:
+        is_step = length(b) <= LONGEST_STEP and _adds(backward, 1 / growth, clearly)
+        found, adds = backward, -1
+    if is_step:
+        return Link(
+            b.start_frame_index, found.similarity, adds, found.moved and found.similarity >= SURELY_ALIKE
+        )
     restless = is_restless(a) or is_restless(b)
-    brief = min(length(a), length(b)) <= BRIEF
-    found = _find(fewer, more, SCALES if restless or brief else ())
-    if found.similarity < (ALIKE_FEW if min(amounts) < FEW_PIXELS and not restless else ALIKE):
+    if not restless and min(length(a), length(b)) > BRIEF:
         return None
-    is_step = length(a if growing else b) <= LONGEST_STEP and GROWN <= growth <= MOST_GROWN
-    if is_step and found.begins and 1 / AS_CLEAR <= found.contrast <= AS_CLEAR:
-        return Link(b.start_frame_index, found.similarity, 1 if growing else -1, found.moved)
+    found = forward if found.similarity >= SURELY_ALIKE else _find_resized(before, after)
     as_many = 1 / AS_MANY <= growth / found.scale**2 <= AS_MANY
-    if found.moved and as_many and (restless or brief):
-        return Link(b.start_frame_index, found.similarity, 0, found.moved)
+    if found.moved and as_many and found.similarity >= (ALIKE if restless else SURELY_ALIKE):
+        return Link(b.start_frame_index, found.similarity, 0, True)
     return None
+
+
+def _adds(found: _Found, growth: float, clearly: bool) -> bool:
+    """Whether letters `found` among others got more: `growth` times as many, and `clearly` not all of those
+    are among these."""
+    more = clearly or growth >= GROWN or max(map(abs, found.shift)) >= FAR
+    unfaded = 1 / AS_CLEAR <= found.contrast <= AS_CLEAR
+    return more and unfaded and found.begins and growth <= MOST_GROWN and found.similarity >= ALIKE_STEP
 
 
 @dataclass(frozen=True)
 class _Found:
     """Letters found among others, `scale` times as large and `shift` (x, y) pixels from where they were.
-    `begins` says that they are as large as before and nothing is written to the left of them; `contrast` is
-    theirs there, as against here."""
+    `begins` says that nothing is written to the left of them; `contrast` is theirs there, as against here."""
 
     similarity: float
     scale: float
@@ -110,29 +128,31 @@ class _Found:
         return self.scale != 1 or max(map(abs, self.shift)) >= MOVED
 
 
-def _find(letters: NDArray[np.float32], among: NDArray[np.float32], scales: Iterable[float]) -> _Found:
-    """Where the strokes `letters` (H, W) are among those of another frame; at other scales only if they are
-    not found as they are."""
+def _find(letters: NDArray[np.float32], among: NDArray[np.float32], scale: float = 1.0) -> _Found:
+    """Where the strokes `letters` (H, W), made `scale` times as large, are among those of another frame,
+    whatever there is besides them."""
     left, top, width, height = cv2.boundingRect(np.asarray(letters != 0, np.uint8))
-    template = letters[top : top + height, left : left + width]
-    wide = np.pad(among, MARGIN)
-    best = _Found(-1.0, 1.0, (0, 0), False, 1.0)
-    for scale in (1.0, *scales):
-        across, down = max(1, round(width * scale)), max(1, round(height * scale))
-        if scale != 1 and best.scale == 1 and best.similarity >= ALIKE_FEW:
-            break
-        if across > wide.shape[1] or down > wide.shape[0]:
-            continue
-        scaled = cv2.resize(template, (across, down), interpolation=cv2.INTER_LINEAR)
-        _, similarity, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(wide, scaled, cv2.TM_CCORR_NORMED))
-        if similarity > best.similarity:
-            shift = x - MARGIN - left, y - MARGIN - top
-            lines = wide[y : y + down]
-            there = float(np.vdot(scaled, lines[:, x : x + across]))
-            contrast = there / max(1.0, float(np.square(scaled).sum()))
-            begins = scale == 1 and _begin(lines, x, across)
-            best = _Found(similarity, scale, shift, begins, contrast)
-    return best
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    template = cv2.resize(
+        letters[top : top + height, left : left + width], size, interpolation=cv2.INTER_LINEAR
+    )
+    down, across = MARGIN, among.shape[1] // 4
+    wide = np.pad(among, ((down, down), (across, across)))
+    if size[0] > wide.shape[1] or size[1] > wide.shape[0]:
+        return _Found(0.0, scale, (0, 0), False, 1.0)
+    mask = np.asarray(template != 0, np.float32) if scale == 1 else None
+    alike = cv2.matchTemplate(wide, template, cv2.TM_CCORR_NORMED, mask=mask)
+    _, _, _, (x, y) = cv2.minMaxLoc(np.where(np.isfinite(alike), alike, 0))
+    lines = wide[y : y + size[1]]
+    there = np.where(template, lines[:, x : x + size[0]], np.float32(0))
+    strengths = max(1.0, float(np.linalg.norm(template))), max(1.0, float(np.linalg.norm(there)))
+    similarity = float(np.vdot(template, there)) / (strengths[0] * strengths[1])
+    shift = x - across - left, y - down - top
+    return _Found(similarity, scale, shift, _begin(lines, x, size[0]), strengths[1] / strengths[0])
+
+
+def _find_resized(letters: NDArray[np.float32], among: NDArray[np.float32]) -> _Found:
+    return max((_find(letters, among, scale) for scale in SCALES), key=lambda found: found.similarity)
 
 
 def _begin(lines: NDArray[np.float32], x: int, width: int) -> bool:

@@ -24,13 +24,13 @@ class Link:
     """The extents before and from grid frame `at` show the same letters in motion.
 
     `similarity` of these letters is 0-1. `adds` is 1 if the later extent has more letters, -1 if it has
-    fewer, 0 if they only move; `moves` is whether they do.
+    fewer, 0 if they only move. One that is not `sure` needs another beside it.
     """
 
     at: int
     similarity: float
     adds: Literal[-1, 0, 1]
-    moves: bool
+    sure: bool
 
     def moved(self, by: int) -> Link:
         """The same, of frames numbered from `by` less."""
@@ -104,7 +104,7 @@ def _believed(links: Iterable[Link], extents: Sequence[Extent]) -> dict[int, Lin
         if place == len(starts) or starts[place] != link.at:
             return False
         step = extents[place - 1 if link.adds > 0 else place]
-        if link.adds == 0 or (link.moves and (length(step) <= LONE_STEP or is_restless(step))):
+        if link.adds == 0 or (link.sure and (length(step) <= LONE_STEP or is_restless(step))):
             return True
         beside = [linked.get(at) for at in (*starts[place - 1 : place], *starts[place + 1 : place + 2])]
         return any(other is not None and other.adds == link.adds for other in beside)

@@ -50,7 +50,7 @@ LINE = "Where did you leave the keys"
 def test_a_line_that_slides_is_recognised_where_it_has_got_to() -> None:
     found = link(frame(LINE, y=58), frame(LINE, number=1), (1, 20), ("issue", "predicted"))
     assert found is not None
-    assert (found.at, found.adds, found.moves) == (1, 0, True)
+    assert (found.at, found.adds, found.sure) == (1, 0, True)
     assert found.similarity > 0.9
 
 
@@ -58,20 +58,20 @@ def test_a_line_that_slides_is_recognised_where_it_has_got_to() -> None:
 def test_a_line_that_zooms_is_recognised_in_another_size(size: float) -> None:
     found = link(frame(LINE, size=size), frame(LINE, number=1), (2, 20), ("issue", "predicted"))
     assert found is not None
-    assert (found.adds, found.moves) == (0, True)
+    assert (found.adds, found.sure) == (0, True)
 
 
 def test_a_centred_line_that_gets_another_word_is_the_same_line() -> None:
     found = link(frame("Where did you leave"), frame("Where did you leave the", number=1), (3, 3))
     assert found is not None
-    assert (found.adds, found.moves) == (1, True)
+    assert (found.adds, found.sure) == (1, True)
 
 
 def test_a_line_that_stands_still_and_gets_another_word_is_the_same_line() -> None:
     before, after = frame("Where did you", x=90), frame("Where did you leave", x=90, number=1)
     found = link(before, after, (3, 3))
     assert found is not None
-    assert (found.adds, found.moves) == (1, False)
+    assert (found.adds, found.sure) == (1, False)
     found = link(after, before, (3, 3))
     assert found is not None
     assert found.adds == -1
