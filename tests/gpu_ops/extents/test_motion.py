@@ -77,6 +77,15 @@ def test_a_line_that_stands_still_and_gets_another_word_is_the_same_line() -> No
     assert found.adds == -1
 
 
+def test_a_line_is_found_although_what_looks_like_letters_lies_far_beside_it() -> None:
+    before, after = frame("Where did you"), frame("Where did you leave the keys", number=1)
+    for seen in (before, after):
+        seen.embedding[0, 2:5, 1:4] = 1
+    found = link(before, after, (4, 9))
+    assert found is not None
+    assert (found.adds, found.sure) == (1, True)
+
+
 def test_other_words_are_another_caption_however_short() -> None:
     for before, after in (
         ("leave", "keys"),

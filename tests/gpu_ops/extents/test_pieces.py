@@ -58,6 +58,14 @@ def test_two_captions_of_which_one_begins_like_the_other_are_two() -> None:
     assert (found, rests) == (pieces, [])
 
 
+def test_likeness_that_may_be_chance_counts_only_beside_more_of_it() -> None:
+    pieces = extents(3, 3, 3)
+    unsure = [Link(3, 0.72, 1, False), Link(6, 0.72, 1, False)]
+    assert joined(pieces, unsure[:1], [30.0] * 9) == (pieces, [])
+    assert joined(pieces, [unsure[0], Link(6, 0.72, -1, False)], [30.0] * 9) == (pieces, [])
+    assert spans(joined(pieces, unsure, amounts(pieces, 10, 20, 30))[0]) == [(0, 8)]
+
+
 def test_what_slides_in_after_a_gap_belongs_to_the_caption_it_becomes() -> None:
     pieces = extents(10, 2, 2, 20, 10, states=("gap", "issue", "issue", "predicted", "gap"))
     links = [Link(at, 0.8, 0, True) for at in (12, 14)]
