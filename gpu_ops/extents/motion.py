@@ -66,10 +66,7 @@ def switches_within(frames: Sequence[Seen], extents: Sequence[Extent], links: It
         if not {start, following.start_frame_index} <= linked or not 2 <= length(piece) <= LONGEST_STEP:
             continue
         drawn = [strokes(frame) for frame in frames[start : end + 1]]
-        alike = [
-            max(_find(one, other).similarity, _find_resized(one, other).similarity)
-            for one, other in pairwise(drawn)
-        ]
+        alike = [_likeness(one, other) for one, other in pairwise(drawn)]
         least = int(np.argmin(alike))
         if alike[least] < UNLIKE:
             switches.append(start + least + 1)
@@ -102,6 +99,11 @@ def _link(frames: Sequence[Seen], a: Extent, b: Extent) -> Link | None:
     if found.moved and as_many and found.similarity >= (ALIKE if restless else SURELY_ALIKE):
         return Link(b.start_frame_index, found.similarity, 0, True)
     return None
+
+
+def _likeness(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    similarity = _find(before, after).similarity
+    return similarity if similarity >= UNLIKE else _find_resized(before, after).similarity
 
 
 def _adds(found: _Found, growth: float, clearly: bool) -> bool:
@@ -152,7 +154,14 @@ def _find(letters: NDArray[np.float32], among: NDArray[np.float32], scale: float
 
 
 def _find_resized(letters: NDArray[np.float32], among: NDArray[np.float32]) -> _Found:
-    return max((_find(letters, among, scale) for scale in SCALES), key=lambda found: found.similarity)
+    """The same at whatever scale they are most alike, which half the pixels tell."""
+    small, small_among = _halved(letters), _halved(among)
+    alike = [_find(small, small_among, scale).similarity for scale in SCALES]
+    return _find(letters, among, float(SCALES[int(np.argmax(alike))]))
+
+
+def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _begin(lines: NDArray[np.float32], x: int, width: int) -> bool:
