@@ -122,7 +122,7 @@ def _read(
                 chunks_prefix=keys_of(held.video).cropped_frames(extents.cropped_frames_version),
                 captions=tuple(captions[first : first + CAPTIONS_PER_CALL]),
                 languages=tuple(filter(None, held.video.languages.split(","))),
-                gaps=tuple(frames_to_read(gap, ()) for gap in gaps),
+                gaps=tuple(gap.frames for gap in gaps),
             ),
             held,
         )

@@ -77,6 +77,10 @@ class CaptionRow:
         return self.end_frame_index - self.start_frame_index + 1
 
     @property
+    def frames(self) -> FrameRange:
+        return FrameRange(start_frame=self.start_frame_index, end_frame=self.end_frame_index + 1)
+
+    @property
     def annotated(self) -> bool:
         """Whether an annotator wrote into this row."""
         return any(value is not None for value in (self.text, self.text_status, self.text_notes))
@@ -163,12 +167,14 @@ def merge_extents(
 def frames_to_read(row: CaptionRow, rests: Sequence[tuple[int, int]]) -> FrameRange:
     """The frames of the row that show its text best: where a caption that comes or goes in motion is at rest
     (`rests`, first and last frame), else all of them."""
-    first, last = row.start_frame_index, row.end_frame_index
-    parts = [(max(first, start), min(last, end)) for start, end in rests]
-    start, end = max(parts, key=lambda part: part[1] - part[0], default=(first, last))
-    if start > end:
-        start, end = first, last
-    return FrameRange(start_frame=start, end_frame=end + 1)
+    parts = [
+        FrameRange(
+            start_frame=max(row.start_frame_index, first), end_frame=min(row.end_frame_index, last) + 1
+        )
+        for first, last in rests
+        if first <= row.end_frame_index and last >= row.start_frame_index
+    ]
+    return max(parts, key=lambda part: part.end_frame - part.start_frame, default=row.frames)
 
 
 def apply_readings(

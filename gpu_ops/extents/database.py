@@ -166,9 +166,13 @@ def _answer(probabilities: Sequence[float]) -> tuple[object, ...]:
     return (LABELS[best], values[best], *values)
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
 def read_extents(path: Path) -> list[StoredExtent]:
     """The extents of the run stored at `path`, in order."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(_opened(path)) as connection:
         rows = connection.execute(
             "SELECT start_frame_index, end_frame_index, state, confidence, start_s, end_s"
             " FROM extents ORDER BY start_frame_index"
@@ -179,7 +183,7 @@ def read_extents(path: Path) -> list[StoredExtent]:
 def read_rests(path: Path) -> list[tuple[int, int]]:
     """First and last frame (inclusive) of every stretch in which a caption that comes or goes in motion is
     at rest; none of a run that did not look for them."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(_opened(path)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rests'").fetchone():
             return []
         return connection.execute(
@@ -189,7 +193,7 @@ def read_rests(path: Path) -> list[tuple[int, int]]:
 
 def read_origin(path: Path) -> tuple[int, str]:
     """The version of the cropped frames that the run stored at `path` looked at, and the model's version."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(_opened(path)) as connection:
         query = "SELECT cropped_frames_version, model_version FROM run_metadata"
         cropped_frames_version, model_version = connection.execute(query).fetchone()
         return int(cropped_frames_version), str(model_version)

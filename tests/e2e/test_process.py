@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -148,11 +150,7 @@ def test_captions_at_two_places_are_read_and_one_of_them_where_it_is_given(
     truth = render_two_places(film)["captions"]
     done = captionacc("process", film)
     (region,) = re.findall(r"both were read: ([0-9.,+]+)\. ", done.stdout + done.stderr)
-    found = json.loads(film.with_suffix(".json").read_text())
-    assert [cue["text"] for cue in found] == [caption["text"] for caption in truth]
-    for cue, caption in zip(found, truth, strict=True):
-        assert cue["start_s"] == pytest.approx(caption["start_s"], abs=0.1001)
-        assert cue["end_s"] == pytest.approx(caption["end_s"], abs=0.1001)
+    assert_found(film, truth)
     above, _ = region.split("+")
     again = captionacc("process", film, "--region", above, "--out", tmp_path / "above")
     noises = [cue["text"] for cue in json.loads((tmp_path / "above" / "film.json").read_text())]
@@ -166,11 +164,7 @@ def test_captions_that_come_word_by_word_or_zoom_in_are_one_each_and_read_whole(
     film = tmp_path / "film.mp4"
     truth = render_moving(film)["captions"]
     assert captionacc("process", film).returncode == 0
-    found = json.loads(film.with_suffix(".json").read_text())
-    assert [cue["text"] for cue in found] == [caption["text"] for caption in truth]
-    for cue, caption in zip(found, truth, strict=True):
-        assert cue["start_s"] == pytest.approx(caption["start_s"], abs=0.1001)
-        assert cue["end_s"] == pytest.approx(caption["end_s"], abs=0.1001)
+    assert_found(film, truth)
 
 
 def test_a_watermark_on_the_line_of_the_captions_is_no_part_of_them(
@@ -179,11 +173,7 @@ def test_a_watermark_on_the_line_of_the_captions_is_no_part_of_them(
     film = tmp_path / "film.mp4"
     truth = render_watermarked(film)["captions"]
     assert captionacc("process", film).returncode == 0
-    found = json.loads(film.with_suffix(".json").read_text())
-    assert [cue["text"] for cue in found] == [caption["text"] for caption in truth]
-    for cue, caption in zip(found, truth, strict=True):
-        assert cue["start_s"] == pytest.approx(caption["start_s"], abs=0.1001)
-        assert cue["end_s"] == pytest.approx(caption["end_s"], abs=0.1001)
+    assert_found(film, truth)
 
 
 def test_where_a_caption_is_wider_than_the_proposed_region_a_wider_one_is_cropped(
@@ -209,6 +199,15 @@ def test_several_files_are_processed_and_one_bad_one_does_not_stop_the_others(
     assert "bad.mp4" in done.stderr
     assert (tmp_path / "good.srt").exists()
     assert not (tmp_path / "bad.srt").exists()
+
+
+def assert_found(film: Path, truth: Sequence[Any]) -> None:
+    """The film's .json file has exactly these captions, their texts and their times."""
+    found = json.loads(film.with_suffix(".json").read_text())
+    assert [cue["text"] for cue in found] == [caption["text"] for caption in truth]
+    for cue, caption in zip(found, truth, strict=True):
+        assert cue["start_s"] == pytest.approx(caption["start_s"], abs=0.1001)
+        assert cue["end_s"] == pytest.approx(caption["end_s"], abs=0.1001)
 
 
 def materialization(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMaterialization:
