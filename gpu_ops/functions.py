@@ -44,7 +44,7 @@ from gpu_ops.contract import (
 )
 from gpu_ops.extents import database as extents_db
 from gpu_ops.extents.annotated import cut_shards, plan_scenes
-from gpu_ops.extents.model import PairModel
+from gpu_ops.extents.model import GPU_BATCH, PairModel
 from gpu_ops.extents.places import PlacesPredictor
 from gpu_ops.extents.predict import BATCH, Prediction
 from gpu_ops.extents.provenance import code_version
@@ -67,8 +67,6 @@ from gpu_ops.video.probe import probe
 from gpu_ops.video.sample import SampledFrame, full_frame_times, sample_frames
 from gpu_ops.video.verify import verify_chunks
 
-# Frames that the pair model encodes at once on a GPU.
-GPU_BATCH = 64
 CUT_OFF = (
     "The letters of {count} captions reach the left or right edge of the crop region and may be cut off. "
     "Approve a wider one, such as {region}"

@@ -11,10 +11,11 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -76,26 +77,38 @@ def batches(shards: Sequence[Path], batch_scenes: int, seed: int) -> Iterator[Ba
     workers = max(1, (os.cpu_count() or 2) // 2)
     with ThreadPoolExecutor(workers, "batches") as pool:
         waiting: deque[Future[Batch]] = deque()
-        for make in _orders(shards, batch_scenes, seed):
+        for make in _orders(pool, shards, batch_scenes, seed):
             waiting.append(pool.submit(make))
             if len(waiting) > READ_AHEAD:
                 yield waiting.popleft().result()
 
 
-def _orders(shards: Sequence[Path], batch_scenes: int, seed: int) -> Iterator[Callable[[], Batch]]:
+def _orders(
+    pool: Executor, shards: Sequence[Path], batch_scenes: int, seed: int
+) -> Iterator[Callable[[], Batch]]:
+    for rng, opened in _opened(pool, shards, seed):
+        chosen = [(shard, part) for shard in opened for part in _parts(rng, shard, batch_scenes)]
+        for number in rng.permutation(len(chosen)):
+            shard, part = chosen[int(number)]
+            own = np.random.default_rng(rng.integers(2**63))
+            yield lambda own=own, shard=shard, part=part: _batch(own, shard, part)
+
+
+def _opened(
+    pool: Executor, shards: Sequence[Path], seed: int
+) -> Iterator[tuple[np.random.Generator, list[_Shard]]]:
+    """A few shards at a time, the next ones read meanwhile, with their epoch's random numbers."""
+    coming: list[Future[_Shard]] = []
+    rng = None
     for epoch in itertools.count():
-        rng = np.random.default_rng([seed, epoch])
-        order = [shards[int(number)] for number in rng.permutation(len(shards))]
+        following = np.random.default_rng([seed, epoch])
+        order = [shards[int(number)] for number in following.permutation(len(shards))]
         for start in range(0, len(order), OPEN_SHARDS):
-            chosen = [
-                (shard, part)
-                for shard in map(_read, order[start : start + OPEN_SHARDS])
-                for part in _parts(rng, shard, batch_scenes)
-            ]
-            for number in rng.permutation(len(chosen)):
-                shard, part = chosen[int(number)]
-                own = np.random.default_rng(rng.integers(2**63))
-                yield lambda own=own, shard=shard, part=part: _batch(own, shard, part)
+            read = coming
+            coming = [pool.submit(_read, path) for path in order[start : start + OPEN_SHARDS]]
+            if rng is not None:
+                yield rng, [shard.result() for shard in read]
+            rng = following
 
 
 def _read(path: Path) -> _Shard:
@@ -112,43 +125,36 @@ def _parts(rng: np.random.Generator, shard: _Shard, batch_scenes: int) -> list[l
 
 
 def _batch(rng: np.random.Generator, shard: _Shard, chosen: list[int]) -> Batch:
-    pairs: list[tuple[int, int, int]] = []
-    count = shard.frames.shape[1]
-    for place, scene in enumerate(chosen):
-        pairs += [
-            (a + place * count, b + place * count, label)
-            for a, b, label in _scene_pairs(rng, shard.captions[scene])
-        ]
-    first, second, wanted = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    first, second = _pairs(rng, len(chosen), shard.frames.shape[1])
+    shown = shard.captions[chosen].reshape(-1)
     return Batch(
         torch.from_numpy(np.concatenate([_varied(rng, shard.frames[scene]) for scene in chosen])),
         torch.from_numpy(shard.letters[chosen].reshape(-1, *shard.letters.shape[2:])),
-        first,
-        second,
-        wanted,
+        torch.from_numpy(first),
+        torch.from_numpy(second),
+        torch.from_numpy(pair_labels(shown[first], shown[second])),
     )
 
 
-def pair_label(a: int, b: int) -> int:
-    """Label of a pair of frames that show captions `a` and `b` (0: none)."""
-    if a == b:
-        return labels.SAME if a else labels.EMPTY_EMPTY
-    if a and b:
-        return labels.DIFFERENT
-    return labels.EMPTY_VALID if b else labels.VALID_EMPTY
+def pair_labels(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Labels (P,) of pairs of frames that show captions `a` and `b` (0: none)."""
+    either = np.where(b != 0, labels.EMPTY_VALID, labels.VALID_EMPTY)
+    both = np.where(a == b, labels.SAME, labels.DIFFERENT)
+    neither = (a == 0) & (b == 0)
+    return np.where(neither, labels.EMPTY_EMPTY, np.where((a != 0) & (b != 0), both, either)).astype(np.int64)
 
 
-def _scene_pairs(rng: np.random.Generator, captions: NDArray[np.int8]) -> list[tuple[int, int, int]]:
-    """Ordered pairs (first, second, label) inside one scene: neighbours first, then any, in either order."""
-    count = len(captions)
-    neighbours = [(i, i + 1) for i in range(count - 1)]
-    far = [(i, j) for i in range(count) for j in range(i + 2, count)]
-    rng.shuffle(far)
-    pairs: list[tuple[int, int, int]] = []
-    for i, j in neighbours + far[: PAIRS_PER_SCENE - len(neighbours)]:
-        a, b = (i, j) if rng.random() < 0.5 else (j, i)
-        pairs.append((a, b, pair_label(int(captions[a]), int(captions[b]))))
-    return pairs
+def _pairs(rng: np.random.Generator, scenes: int, frames: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """PAIRS_PER_SCENE pairs inside each of the scenes, as frame numbers in the batch: all neighbours, the
+    rest farther apart, each in either order."""
+    neighbours = np.arange(frames - 1)
+    far = np.stack(np.triu_indices(frames, 2), axis=1)
+    drawn = rng.random((scenes, len(far))).argsort(axis=1)[:, : PAIRS_PER_SCENE - len(neighbours)]
+    near = np.broadcast_to(np.stack([neighbours, neighbours + 1], axis=1), (scenes, frames - 1, 2))
+    pairs = np.concatenate([near, far[drawn]], axis=1) + frames * np.arange(scenes)[:, None, None]
+    pairs = pairs.reshape(-1, 2)
+    turned = rng.random(len(pairs)) < 0.5
+    return np.where(turned, pairs[:, 1], pairs[:, 0]), np.where(turned, pairs[:, 0], pairs[:, 1])
 
 
 def _varied(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -159,7 +165,8 @@ def _varied(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.u
     if rng.random() < 0.08:
         levels = 1 - levels
     table = np.clip(levels * 255, 0, 255).astype(np.uint8)
-    out = table[frames]
+    # OpenCV's table look-up lets other threads work meanwhile, NumPy's does not.
+    out = np.asarray(cv2.LUT(frames.reshape(-1, frames.shape[-1]), table), np.uint8).reshape(frames.shape)
     if rng.random() < 0.12:
         grain = rng.standard_normal(frames.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
         out = np.clip(out + grain, 0, 255).astype(np.uint8)

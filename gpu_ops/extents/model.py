@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_ops import gpu
 from gpu_ops.extents import registry
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+# What a GPU is given at once, always: for any other number its kernels would be chosen anew.
+GPU_BATCH = 64
 
 Embeddings = NDArray[np.float16]
 Probabilities = NDArray[np.float32]
@@ -43,10 +49,26 @@ class PairModel:
         The last channel is the probability, 0-1, that a cell holds caption letters.
         """
         batch = np.stack(strips) if not isinstance(strips, np.ndarray) else strips
-        (output,) = self._encoder.run(None, {"strips": batch})
-        return cast(Embeddings, output)
+        return _answers(self._encoder, {"strips": batch})
 
     def compare(self, a: Embeddings, b: Embeddings) -> Probabilities:
         """Probabilities float32 (N, 5), in the order of labels.LABELS, of the N pairs (a[i], b[i])."""
-        (output,) = self._head.run(None, {"a": a, "b": b})
-        return cast(Probabilities, output)
+        return _answers(self._head, {"a": a, "b": b})
+
+
+def _answers(session: InferenceSession, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """The model's answer to each row of the inputs, which have equally many."""
+    if not gpu.is_on_gpu(session):
+        return session.run(None, inputs)[0]
+    count = len(next(iter(inputs.values())))
+    answers: list[NDArray[Any]] = []
+    for start in range(0, count, GPU_BATCH):
+        full = {name: _filled(rows[start : start + GPU_BATCH]) for name, rows in inputs.items()}
+        answers.append(session.run(None, full)[0][: count - start])
+    return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+
+def _filled(rows: NDArray[Any]) -> NDArray[Any]:
+    """At most GPU_BATCH rows, with as many more of zeros as make a batch."""
+    missing = GPU_BATCH - len(rows)
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows

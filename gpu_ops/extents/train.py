@@ -12,6 +12,7 @@ deterministic. `--data` adds what annotators confirmed, written by `captionacc d
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import math
@@ -25,7 +26,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from gpu_ops.extents import registry
 from gpu_ops.extents.examples import UNKNOWN, Batch, mixed_batches, shards_in
@@ -78,8 +78,9 @@ def train(
 ) -> Outcome:
     """Train for recipe.steps steps from `start` (weights) or from nothing; answers the averaged weights.
 
-    The learning rate rises over the first steps and then falls along a cosine. `checkpoint`: where the
-    averaged weights are saved twenty times on the way.
+    The learning rate rises over the first steps and then falls along a cosine. The weights are averaged
+    exponentially, the more slowly the longer, so that the untrained start is forgotten. `checkpoint`: where
+    the averaged weights are saved twenty times on the way.
     """
     device = device or torch.device("cpu")
     torch.manual_seed(seed)
@@ -88,9 +89,10 @@ def train(
     if start is not None:
         network.load_state_dict(dict(start))
     network = network.to(device).train()
-    averaged = AveragedModel(network, avg_fn=_warming_average, use_buffers=True)
+    averaged = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
-    shown_loss, shown_right = 2.0, 0.0
+    # On the device: asking for their values makes the CPU wait for the GPU.
+    shown = torch.tensor([2.0, 0.0], device=device)
     clock = _Clock(recipe.steps)
     for step in range(recipe.steps):
         for group in optimizer.param_groups:
@@ -100,16 +102,14 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 2.0)
         optimizer.step()
-        averaged.update_parameters(network)
-        shown_loss += 0.02 * (float(loss.detach()) - shown_loss)
-        shown_right += 0.02 * (float(right) - shown_right)
+        _average(averaged, network, min(0.998, (1 + step) / (20 + step)) if step else 0.0)
+        shown.lerp_(torch.stack([loss.detach(), right]), 0.02)
         if clock.tells(step):
+            shown_loss, shown_right = shown.tolist()
             print(f"{clock.said(step)}  loss {shown_loss:.4f}  pairs right {shown_right:.4f}", flush=True)
         if checkpoint is not None and (step + 1) % max(1, recipe.steps // 20) == 0:
-            torch.save(averaged.module.state_dict(), checkpoint)
-    trained = averaged.module
-    assert isinstance(trained, PairNetwork)
-    return Outcome(trained, shown_loss, shown_right)
+            torch.save(averaged.state_dict(), checkpoint)
+    return Outcome(averaged, *shown.tolist())
 
 
 def _rate_at(done: float) -> float:
@@ -117,10 +117,14 @@ def _rate_at(done: float) -> float:
     return min(1.0, done / WARM_UP + 0.02) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _warming_average(average: Tensor, now: Tensor, seen: Tensor | int) -> Tensor:
-    """Exponential average that forgets the untrained start: the decay rises from 0 to 0.998."""
-    decay = min(0.998, (1 + int(seen)) / (20 + int(seen)))
-    return average * decay + now * (1 - decay)
+@torch.no_grad()
+def _average(averaged: PairNetwork, network: PairNetwork, decay: float) -> None:
+    """Move `averaged` towards `network`, keeping the share `decay` of it."""
+    for average, now in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if average.is_floating_point():
+            average.lerp_(now, 1 - decay)
+        else:
+            average.copy_(now)
 
 
 class _Clock:

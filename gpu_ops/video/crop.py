@@ -29,6 +29,9 @@ Plane = NDArray[np.uint8]
 # Planar Y'CbCr whose chroma is whole or halved in each direction, of 8 to 16 bits, little endian.
 _CUTTABLE = re.compile(r"yuvj?4(20|22|40|44)p(9|10|12|14|16)?(?:le)?")
 _CHROMA_SHIFTS = {"20": (1, 1), "22": (1, 0), "40": (0, 1), "44": (0, 0)}
+# What NVIDIA's decoder gives out, 4:2:0 with U and V alternating in one plane, and how many bits a sample
+# fills: those of 10 and 12 bits are shifted up to 16.
+_INTERLEAVED = {"nv12": 8, "p010le": 16, "p016le": 16}
 PROGRESS_EVERY_FRAMES = 50
 
 
@@ -157,7 +160,7 @@ class _Cutter:
             # The picture size changed in mid-stream; the region is in fractions, so scale to the first size.
             frame = frame.reformat(width=self._coded_size[0], height=self._coded_size[1], threads=1)
         matrix, transfer, full_range = matrix_of(frame), frame.color_trc, is_full_range(frame)
-        if not _CUTTABLE.fullmatch(frame.format.name):
+        if frame.format.name not in _INTERLEAVED and not _CUTTABLE.fullmatch(frame.format.name):
             frame = frame.reformat(format="yuv420p", threads=1)
             full_range = False
         parts = [self._upright_planes(frame, window, size) for window, size in self._parts]
@@ -206,15 +209,21 @@ def _coded_window(facts: VideoFacts, displayed: tuple[int, int, int, int]) -> tu
 def _cut_planes(frame: VideoFrame, window: tuple[int, int, int, int]) -> tuple[Plane, Plane, Plane]:
     """The window of the frame as 8-bit 4:2:0 planes, values otherwise unchanged."""
     left, top, right, bottom = window
-    matched = _CUTTABLE.fullmatch(frame.format.name)
-    assert matched, frame.format.name
-    across, down = _CHROMA_SHIFTS[matched[1]]
-    bits = int(matched[2] or 8)
     half = (right - left) // 2, (bottom - top) // 2
+    bits = _INTERLEAVED.get(frame.format.name)
+    if bits is not None:
+        across, down = 1, 1
+        both = _samples(frame, 1, bits)
+        planes = [both[:, 0::2], both[:, 1::2]]
+    else:
+        matched = _CUTTABLE.fullmatch(frame.format.name)
+        assert matched, frame.format.name
+        across, down = _CHROMA_SHIFTS[matched[1]]
+        bits = int(matched[2] or 8)
+        planes = [_samples(frame, number, bits) for number in (1, 2)]
     y = _to_8_bits(_samples(frame, 0, bits)[top:bottom, left:right], bits)
     chroma: list[Plane] = []
-    for number in (1, 2):
-        samples = _samples(frame, number, bits)
+    for samples in planes:
         cut = _to_8_bits(samples[top >> down : bottom >> down, left >> across : right >> across], bits)
         if (across, down) != (1, 1):
             cut = np.asarray(cv2.resize(cut, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)

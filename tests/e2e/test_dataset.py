@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from captionacc_dagster.catalog.protocol import Catalog
 from gpu_ops.contract import VideoKeys
 from gpu_ops.extents import registry
-from gpu_ops.extents.examples import UNKNOWN, mixed_batches, pair_label, shards_in
+from gpu_ops.extents.examples import UNKNOWN, mixed_batches, pair_labels, shards_in
 from gpu_ops.extents.model import PairModel
 from gpu_ops.extents.recipe import Recipe
 from gpu_ops.extents.train import train
@@ -86,8 +85,7 @@ def agreement_with_the_current_model(
     for scene, shown in zip(frames, captions, strict=True):
         embeddings = model.encode(scene)
         answers = model.compare(embeddings[:-1], embeddings[1:]).argmax(axis=1)
-        wanted = [pair_label(int(a), int(b)) for a, b in pairwise(shown)]
-        right += [int(answer) == label for answer, label in zip(answers, wanted, strict=True)]
+        right += (answers == pair_labels(shown[:-1], shown[1:])).tolist()
     return sum(right) / len(right)
 
 

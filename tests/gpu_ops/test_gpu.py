@@ -13,9 +13,8 @@ from av.error import FFmpegError
 
 from gpu_ops import gpu
 from gpu_ops.contract import CropRegion
-from gpu_ops.extents.model import PairModel
+from gpu_ops.extents.model import GPU_BATCH, PairModel
 from gpu_ops.extents.predict import ExtentPredictor, Prediction
-from gpu_ops.functions import GPU_BATCH
 from gpu_ops.video.crop import CroppedFrame, cropped_frames
 from tests.e2e.films import render_film
 
@@ -51,6 +50,27 @@ def test_half_precision_in_large_batches_finds_the_same_captions(
         lambda path, threads: onnxruntime.InferenceSession(gpu.in_half_precision(path), providers=[gpu.CPU]),
     )
     assert_same(prediction(PairModel.load(), frames, GPU_BATCH), exact)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("count", [1, GPU_BATCH, GPU_BATCH + 1])
+def test_a_gpu_is_given_batches_of_one_size(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    strips = np.random.default_rng(count).integers(0, 255, (count, 64, 64), np.uint8)
+    model = PairModel.load()
+    embeddings = model.encode(strips)
+    probabilities = model.compare(embeddings, embeddings[::-1])
+    batches: list[int] = []
+    run = onnxruntime.InferenceSession.run
+
+    def noted(session: onnxruntime.InferenceSession, names: None, inputs: dict[str, np.ndarray]) -> object:
+        batches.extend(len(rows) for rows in inputs.values())
+        return run(session, names, inputs)
+
+    monkeypatch.setattr(gpu, "is_on_gpu", lambda session: True)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", noted)
+    assert np.allclose(model.encode(strips), embeddings, atol=1e-3)
+    assert np.allclose(model.compare(embeddings, embeddings[::-1]), probabilities, atol=1e-5)
+    assert set(batches) <= {GPU_BATCH}
 
 
 def test_a_gpu_finds_the_same_captions_in_the_same_pictures(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpu_ops.extents.examples import UNKNOWN, batches, mixed_batches, pair_label, shards_in
+from gpu_ops.extents.examples import PAIRS_PER_SCENE, UNKNOWN, batches, mixed_batches, pair_labels, shards_in
 from gpu_ops.extents.export import export
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from gpu_ops.extents.recipe import Recipe
@@ -85,9 +85,17 @@ def test_letters_that_nobody_knows_teach_nothing(tmp_path: Path) -> None:
     assert float(other.detach()) > float(loss.detach())
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "label"),
-    [(0, 0, EMPTY_EMPTY), (1, 1, SAME), (1, 2, DIFFERENT), (0, 1, EMPTY_VALID), (2, 0, VALID_EMPTY)],
-)
-def test_a_pairs_label_says_what_its_frames_show(a: int, b: int, label: int) -> None:
-    assert pair_label(a, b) == label
+def test_a_pairs_label_says_what_its_frames_show() -> None:
+    a, b = np.array([[0, 0], [1, 1], [1, 2], [0, 1], [2, 0]], np.int8).T
+    wanted = [EMPTY_EMPTY, SAME, DIFFERENT, EMPTY_VALID, VALID_EMPTY]
+    assert pair_labels(a, b).tolist() == wanted
+
+
+def test_every_scene_gives_its_neighbours_and_as_many_pairs_farther_apart(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "shard_00000.npz", 1)
+    batch = next(batches([shard], 2, 1))
+    pairs = np.sort(np.stack([batch.first.numpy(), batch.second.numpy()], axis=1), axis=1)
+    assert len({(int(a), int(b)) for a, b in pairs}) == len(pairs) == 2 * PAIRS_PER_SCENE
+    assert (pairs[:, 0] // 8 == pairs[:, 1] // 8).all()
+    assert (np.diff(pairs, axis=1) == 1).sum() == 2 * 7
+    assert 0 < (batch.first > batch.second).sum() < len(pairs)
