@@ -52,7 +52,7 @@ def open_video(path: Path, decoder: HWAccel | None = None) -> Generator[tuple[In
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else DECODER_THREADS
+        stream.codec_context.thread_count = DECODER_THREADS
         stream.thread_type = "AUTO"
         yield container, stream
 
