@@ -23,7 +23,8 @@ UNSEEN, SEEN = 0.3, 0.5  # opacity of frames that do not show the caption, and t
 CERTAINLY_UNSEEN = 3  # frames in a row
 VISIBLE = 0.1  # opacity from which a caption counts as on screen
 FAINT = (0.1, 0.55)  # opacity that a fade passes through; what a cut shows may only lose some of its contrast
-FITTED = 14  # frames before the letters are gone
+FITTED = (14, 8)  # frames before the letters are gone; fewer where the picture behind them changes
+FITTED_AFTER = 5  # frames from then on: the faint end of a long fade is among them
 MOST_MISFIT = 0.06  # root mean square, of opacity
 FAR_BETTER = 0.6  # of the misfit that a cut has
 STILL_SEEN = 0.8  # of the opacity before
@@ -97,10 +98,11 @@ def _visible(times: NDArray[np.floating], opacities: NDArray[np.floating], decod
     gone = next((at for at in range(len(unseen)) if unseen[at : at + CERTAINLY_UNSEEN].all()), 0)
     if gone == 0 or (opacities[gone : decoded + 1] > SEEN).any():
         return None
-    shown = slice(max(0, gone - FITTED), gone + CERTAINLY_UNSEEN)
-    faded = _fade(times[shown], opacities[shown])
-    if faded is not None:
-        return faded
+    for fitted in FITTED:
+        shown = slice(max(0, gone - fitted), gone + FITTED_AFTER)
+        faded = _fade(times[shown], opacities[shown])
+        if faded is not None:
+            return faded
     # Where letters seem to go sooner, it may be that only what is behind them does.
     later = opacities[decoded + 1 : gone]
     if len(later) <= CERTAIN or later.min() < STILL_SEEN * opacities[decoded]:
@@ -120,8 +122,8 @@ def _fade(times: NDArray[np.floating], opacities: NDArray[np.floating]) -> float
     height = (centred * opacities).sum(axis=2) / np.maximum(spread, 1e-6)
     variance = float(np.square(opacities - opacities.mean()).sum())
     misfits = np.sqrt(np.maximum(0, variance - height**2 * spread) / len(times)) / np.maximum(height, 1e-6)
-    # A ramp that was never full may be as high as it likes.
-    misfits[(gone - took)[:, :, 0] < times[1]] = np.inf
+    # A ramp that was never full, or never gone, may be as high as it likes.
+    misfits[((gone - took) < times[1])[:, :, 0] | (gone > times[-2])[:, :, 0]] = np.inf
     row, column = np.unravel_index(misfits.argmin(), misfits.shape)
     if misfits[row, column] > min(MOST_MISFIT, FAR_BETTER * misfits[:, 0].min()):
         return None
