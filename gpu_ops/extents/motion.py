@@ -35,6 +35,7 @@ FEWEST_PIXELS = 50
 MARGIN = 24  # pixels by which letters may reach out of the strip above or below
 BEFORE = 20  # pixels left of a line's beginning that hold nothing
 NOTHING = 0.6  # of the strokes of the line itself
+BETWEEN_LINES = 0.15  # of the strokes that a row has on average
 
 
 def links_between(
@@ -78,26 +79,26 @@ def _link(frames: Sequence[Seen], a: Extent, b: Extent) -> Link | None:
     if min(np.count_nonzero(before), np.count_nonzero(after)) < FEWEST_PIXELS:
         return None
     growth = np.count_nonzero(after) / np.count_nonzero(before)
-    forward, backward = _find(before, after), _find(after, before)
+    forward, backward = _find_lines(before, after), _find_lines(after, before)
     clearly = abs(forward.similarity - backward.similarity) >= CLEARLY
+    restless = is_restless(a) or is_restless(b)
+    place = a.start_frame_index, b.start_frame_index, b.end_frame_index
     # Of letters among more letters all are found; of more letters among some, only some.
     if forward.similarity >= backward.similarity:
-        is_step = length(a) <= LONGEST_STEP and _adds(forward, growth, clearly)
+        is_step = length(a) <= LONGEST_STEP and _adds(forward, growth, clearly or is_restless(a))
         found, adds = forward, 1
     else:
-        is_step = length(b) <= LONGEST_STEP and _adds(backward, 1 / growth, clearly)
+        is_step = length(b) <= LONGEST_STEP and _adds(backward, 1 / growth, clearly or is_restless(b))
         found, adds = backward, -1
     if is_step:
-        return Link(
-            b.start_frame_index, found.similarity, adds, found.moved and found.similarity >= SURELY_ALIKE
-        )
-    restless = is_restless(a) or is_restless(b)
+        sure = found.moved and found.similarity >= SURELY_ALIKE
+        return Link(*place, found.similarity, adds, sure)
     if not restless and min(length(a), length(b)) > BRIEF:
         return None
     found = forward if found.similarity >= SURELY_ALIKE else _find_resized(before, after)
     as_many = 1 / AS_MANY <= growth / found.scale**2 <= AS_MANY
     if found.moved and as_many and found.similarity >= (ALIKE if restless else SURELY_ALIKE):
-        return Link(b.start_frame_index, found.similarity, 0, True)
+        return Link(*place, found.similarity, 0, True)
     return None
 
 
@@ -106,10 +107,10 @@ def _likeness(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
     return similarity if similarity >= UNLIKE else _find_resized(before, after).similarity
 
 
-def _adds(found: _Found, growth: float, clearly: bool) -> bool:
-    """Whether letters `found` among others got more: `growth` times as many, and `clearly` not all of those
-    are among these."""
-    more = clearly or growth >= GROWN or max(map(abs, found.shift)) >= FAR
+def _adds(found: _Found, growth: float, likely: bool) -> bool:
+    """Whether letters `found` among others got more: `growth` times as many, or somewhere else, or `likely`
+    for another reason."""
+    more = likely or growth >= GROWN or max(map(abs, found.shift)) >= FAR
     unfaded = 1 / AS_CLEAR <= found.contrast <= AS_CLEAR
     return more and unfaded and found.begins and growth <= MOST_GROWN and found.similarity >= ALIKE_STEP
 
@@ -151,6 +152,38 @@ def _find(letters: NDArray[np.float32], among: NDArray[np.float32], scale: float
     similarity = float(np.vdot(template, there)) / (strengths[0] * strengths[1])
     shift = x - across - left, y - down - top
     return _Found(similarity, scale, shift, _begin(lines, x, size[0]), strengths[1] / strengths[0])
+
+
+def _find_lines(letters: NDArray[np.float32], among: NDArray[np.float32]) -> _Found:
+    """The same, but of two lines each for itself if they are not found together: one that is centred moves as
+    it grows, the other stays."""
+    whole = _find(letters, among)
+    row = None if whole.similarity >= SURELY_ALIKE else _row_between_lines(letters)
+    if row is None:
+        return whole
+    below = np.arange(len(letters))[:, None] >= row
+    lines = [np.where(below == is_lower, letters, np.float32(0)) for is_lower in (False, True)]
+    upper, lower = (_find(line, among) for line in lines)
+    if abs(upper.shift[1] - lower.shift[1]) >= MOVED:
+        return whole
+    here = np.array([np.linalg.norm(line) for line in lines])
+    there = here * (upper.contrast, lower.contrast)
+    products = here * there * (upper.similarity, lower.similarity)
+    strengths = float(np.linalg.norm(here)), float(np.linalg.norm(there))
+    similarity = float(products.sum()) / max(1.0, strengths[0] * strengths[1])
+    farther = max(upper.shift, lower.shift, key=lambda shift: max(map(abs, shift)))
+    found = _Found(similarity, 1.0, farther, upper.begins and lower.begins, strengths[1] / strengths[0])
+    return max(whole, found, key=lambda each: each.similarity)
+
+
+def _row_between_lines(letters: NDArray[np.float32]) -> int | None:
+    """The row that parts two lines of strokes (H, W); None where there is but one."""
+    _, top, _, height = cv2.boundingRect(np.asarray(letters != 0, np.uint8))
+    energy = np.square(letters[top : top + height]).sum(axis=1)
+    middle = slice(height * 3 // 10, height * 7 // 10)
+    if energy[middle].size == 0 or energy[middle].min() > BETWEEN_LINES * energy.mean():
+        return None
+    return top + middle.start + int(energy[middle].argmin())
 
 
 def _find_resized(letters: NDArray[np.float32], among: NDArray[np.float32]) -> _Found:

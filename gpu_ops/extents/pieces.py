@@ -21,20 +21,22 @@ FULL = 0.85  # of the letters of the fullest piece
 
 @dataclass(frozen=True)
 class Link:
-    """The extents before and from grid frame `at` show the same letters in motion.
+    """The extents of grid frames `first` to `at` - 1 and `at` to `last` show the same letters in motion.
 
     `similarity` of these letters is 0-1. `adds` is 1 if the later extent has more letters, -1 if it has
     fewer, 0 if they only move. One that is not `sure` needs another beside it.
     """
 
+    first: int
     at: int
+    last: int
     similarity: float
     adds: Literal[-1, 0, 1]
     sure: bool
 
     def moved(self, by: int) -> Link:
         """The same, of frames numbered from `by` less."""
-        return replace(self, at=self.at + by)
+        return replace(self, first=self.first + by, at=self.at + by, last=self.last + by)
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ def joined(
 def _believed(links: Iterable[Link], extents: Sequence[Extent]) -> dict[int, Link]:
     """The links between these extents, by where they are, less those that may be chance: two captions may
     well have letters in common, three in a row seldom do."""
-    linked = {link.at: link for link in links}
     starts = [extent.start_frame_index for extent in extents]
+    linked = _at_starts(links, starts)
 
     def is_believed(link: Link) -> bool:
         place = bisect_left(starts, link.at)
@@ -110,6 +112,19 @@ def _believed(links: Iterable[Link], extents: Sequence[Extent]) -> dict[int, Lin
         return any(other is not None and other.adds == link.adds for other in beside)
 
     return {at: link for at, link in linked.items() if is_believed(link)}
+
+
+def _at_starts(links: Iterable[Link], starts: Sequence[int]) -> dict[int, Link]:
+    """The links by the one of `starts` they are at, or next to: extents decoded anew, among more frames, may
+    begin a frame sooner or later."""
+    known = set(starts)
+    linked: dict[int, Link] = {}
+    for link in sorted(links, key=lambda link: link.at not in known):
+        near = (at for at in (link.at, link.at - 1, link.at + 1) if link.first < at <= link.last)
+        start = next((at for at in near if at in known), None)
+        if start is not None:
+            linked.setdefault(start, replace(link, at=start))
+    return linked
 
 
 def _captions(extents: Sequence[Extent], linked: Mapping[int, Link]) -> list[list[Extent]]:

@@ -130,6 +130,6 @@ def test_where_one_caption_leaves_as_the_next_comes_the_piece_between_is_cut() -
         *[frame(other)] * 10,
     ]
     extents = [Extent(0, 9, "predicted", 0.9), Extent(10, 13, "issue", 0.1), Extent(14, 23, "predicted", 0.9)]
-    links = [Link(10, 0.8, 0, True), Link(14, 0.8, 0, True)]
+    links = [Link(0, 10, 13, 0.8, 0, True), Link(10, 14, 20, 0.8, 0, True)]
     assert switches_within(frames, extents, links) == [12]
     assert switches_within(frames, extents, links[:1]) == []
