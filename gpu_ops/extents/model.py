@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,13 +59,18 @@ class PairModel:
 def _answers(session: InferenceSession, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """The model's answer to each row of the inputs, which have equally many."""
     if not gpu.is_on_gpu(session):
-        return session.run(None, inputs)[0]
+        return _answer(session, inputs)
     count = len(next(iter(inputs.values())))
     answers: list[NDArray[Any]] = []
     for start in range(0, count, GPU_BATCH):
         full = {name: _filled(rows[start : start + GPU_BATCH]) for name, rows in inputs.items()}
-        answers.append(session.run(None, full)[0][: count - start])
+        answers.append(_answer(session, full)[: count - start])
     return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+
+def _answer(session: InferenceSession, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    (answer,) = session.run(None, inputs)
+    return cast("NDArray[Any]", answer)
 
 
 def _filled(rows: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +18,7 @@ HEIGHT = 48
 _NARROWEST = 320
 _STEP = 8  # the network has one output per 8 columns
 _LARGEST_BATCH = 8
+_MOST_COLUMNS = 2560  # of a batch, unless one line has more: 65 kB each while the network runs
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,8 @@ class LineReader:
     def read(self, lines: Sequence[Image]) -> list[Reading]:
         """Read uint8 HxWx3 BGR images of one line each, however long, in order."""
         scaled = [_scaled(line) for line in lines]
-        order = sorted(range(len(lines)), key=lambda number: scaled[number].shape[1])
         readings: dict[int, Reading] = {}
-        for first in range(0, len(order), _LARGEST_BATCH):
-            batch = order[first : first + _LARGEST_BATCH]
-            width = max(_NARROWEST, max(scaled[number].shape[1] for number in batch))
-            width = math.ceil(width / _STEP) * _STEP
+        for width, batch in _batches([line.shape[1] for line in scaled]):
             pixels = np.zeros((len(batch), 3, HEIGHT, width), np.float32)
             for row, number in enumerate(batch):
                 pixels[row, :, :, : scaled[number].shape[1]] = scaled[number].transpose(2, 0, 1)
@@ -77,6 +74,21 @@ class LineReader:
             )
             end = stop
         return Reading(tuple(letters), space_odds(letters))
+
+
+def _batches(widths: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """The numbers of the lines that are read together, narrow ones first, and how wide their pictures are."""
+    batch: list[int] = []
+    needed = 0
+    for number in sorted(range(len(widths)), key=lambda number: widths[number]):
+        width = math.ceil(max(_NARROWEST, widths[number]) / _STEP) * _STEP
+        if batch and (len(batch) == _LARGEST_BATCH or (len(batch) + 1) * width > _MOST_COLUMNS):
+            yield needed, batch
+            batch = []
+        batch.append(number)
+        needed = width
+    if batch:
+        yield needed, batch
 
 
 def _scaled(line: Image) -> NDArray[np.float32]:

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import product
 
 import cv2
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
@@ -14,6 +16,7 @@ from gpu_ops.contract import BadRequest
 from gpu_ops.ocr.engine import Image, OcrFailed
 from gpu_ops.ocr.languages import SUPPORTED_LANGUAGES, check_languages, google_hints
 from gpu_ops.ocr.rapid import RapidEngine
+from gpu_ops.ocr.recognise import LineReader, Reading
 from gpu_ops.ocr.strips import Span, read_picture
 
 SENTENCES = [
@@ -79,6 +82,29 @@ def test_sentences_on_busy_backgrounds_are_read_with_spaces_and_punctuation(engi
 def test_a_line_much_wider_than_high_is_not_squeezed(engine: RapidEngine):
     sentence = " ".join(SENTENCES[:3])
     assert read_picture(written(busy(2400, 70, 3), sentence, (1200, 35), 34), engine).text == sentence
+
+
+def test_long_lines_are_read_few_at_a_time_and_as_each_alone(monkeypatch: pytest.MonkeyPatch):
+    texts = [*SENTENCES[:8], " ".join(SENTENCES[:6]), " ".join(SENTENCES[2:8])]
+    lines = [written(busy(len(text) * 20 + 40, 48, 4), text, (len(text) * 10 + 20, 24), 36) for text in texts]
+    reader = LineReader()
+    alone = [reader.read([line])[0] for line in lines]
+    shapes: list[tuple[int, ...]] = []
+    run = InferenceSession.run
+
+    def noted(session: InferenceSession, names: None, inputs: dict[str, np.ndarray]) -> object:
+        shapes.extend(pixels.shape for pixels in inputs.values())
+        return run(session, names, inputs)
+
+    monkeypatch.setattr(InferenceSession, "run", noted)
+    together = reader.read(lines)
+    assert said(together) == said(alone)
+    assert 4 < len(shapes) < len(lines)
+    assert all(count == 1 or count * width <= 2560 for count, _, _, width in shapes)
+
+
+def said(readings: Sequence[Reading]) -> list[str]:
+    return ["".join(letter.character for letter in reading.letters) for reading in readings]
 
 
 def test_words_in_condensed_letters_stay_apart(engine: RapidEngine):
