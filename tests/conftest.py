@@ -11,6 +11,9 @@ from captionacc_dagster.catalog import migrate
 from tests.servers.s3 import S3Server, s3_server
 from tests.servers.supabase import Supabase, supabase_project
 
+# Two tests run at a time: PyTorch's second thread would wait, at full speed, for a core that is taken.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def _restored_environment() -> Iterator[None]:
     """Opening an instance sets variables for Dagster's own parts in the process that does so."""
