@@ -8,7 +8,7 @@ normalised correlation (Lewis, 1995) of strokes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -155,8 +155,8 @@ def _find(letters: NDArray[np.float32], among: NDArray[np.float32], scale: float
 
 
 def _find_lines(letters: NDArray[np.float32], among: NDArray[np.float32]) -> _Found:
-    """The same, but of two lines each for itself if they are not found together: one that is centred moves as
-    it grows, the other stays."""
+    """The same, but of two lines each for itself if they are not found together, and so how alike the less
+    alike one is: a centred line moves as it grows, the other stays."""
     whole = _find(letters, among)
     row = None if whole.similarity >= SURELY_ALIKE else _row_between_lines(letters)
     if row is None:
@@ -165,15 +165,10 @@ def _find_lines(letters: NDArray[np.float32], among: NDArray[np.float32]) -> _Fo
     lines = [np.where(below == is_lower, letters, np.float32(0)) for is_lower in (False, True)]
     upper, lower = (_find(line, among) for line in lines)
     if abs(upper.shift[1] - lower.shift[1]) >= MOVED:
-        return whole
-    here = np.array([np.linalg.norm(line) for line in lines])
-    there = here * (upper.contrast, lower.contrast)
-    products = here * there * (upper.similarity, lower.similarity)
-    strengths = float(np.linalg.norm(here)), float(np.linalg.norm(there))
-    similarity = float(products.sum()) / max(1.0, strengths[0] * strengths[1])
+        return replace(whole, similarity=0.0)
+    worse = min(upper, lower, key=lambda line: line.similarity)
     farther = max(upper.shift, lower.shift, key=lambda shift: max(map(abs, shift)))
-    found = _Found(similarity, 1.0, farther, upper.begins and lower.begins, strengths[1] / strengths[0])
-    return max(whole, found, key=lambda each: each.similarity)
+    return replace(worse, shift=farther, begins=upper.begins and lower.begins)
 
 
 def _row_between_lines(letters: NDArray[np.float32]) -> int | None:

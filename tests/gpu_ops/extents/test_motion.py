@@ -17,11 +17,13 @@ HEIGHT, WIDTH, CELL = 64, 800, 8
 
 
 def frame(text: str, *, x: int | None = None, y: int = 44, size: float = 1.0, number: int = 0) -> Seen:
-    """A frame with `text` in the middle, or from column `x` on; `number` moves the leaves."""
+    """A frame with `text` in the middle, or from column `x` on; `number` moves the leaves. The last of
+    several lines stands at row `y`."""
     letters = np.zeros((HEIGHT, WIDTH), np.uint8)
-    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 3)
-    at = ((WIDTH - width) // 2 if x is None else x, y)
-    cv2.putText(letters, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, 255, 3, cv2.LINE_AA)
+    for above, line in enumerate(reversed(text.split("\n"))):
+        (width, _), _ = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, size, 3)
+        at = ((WIDTH - width) // 2 if x is None else x, y - above * round(32 * size))
+        cv2.putText(letters, line, at, cv2.FONT_HERSHEY_SIMPLEX, size, 255, 3, cv2.LINE_AA)
     leaves = np.random.default_rng(3).normal(0, 60, (HEIGHT, WIDTH * 2)).astype(np.float32)
     behind = 90 + cv2.GaussianBlur(leaves, (0, 0), 3)[:, number * 5 : number * 5 + WIDTH]
     alpha = letters.astype(np.float32) / 255
@@ -65,6 +67,16 @@ def test_a_centred_line_that_gets_another_word_is_the_same_line() -> None:
     found = link(frame("Where did you leave"), frame("Where did you leave the", number=1), (3, 3))
     assert found is not None
     assert (found.adds, found.sure) == (1, True)
+
+
+def test_a_second_line_that_gets_another_word_moves_and_the_first_stays() -> None:
+    before = frame("Where did you leave them?\nI thought", y=54, size=0.9)
+    after = frame("Where did you leave them?\nI thought they", y=54, size=0.9, number=1)
+    found = link(before, after, (3, 3))
+    assert found is not None
+    assert (found.adds, found.sure) == (1, True)
+    other = frame("Where did you leave them?\nIn the kitchen", y=54, size=0.9, number=1)
+    assert link(before, other, (3, 3)) is None
 
 
 def test_a_line_that_stands_still_and_gets_another_word_is_the_same_line() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_ops.contract import CropRegion
+from gpu_ops.video import container, crop
 from gpu_ops.video.crop import crop_pixels, cropped_frames
 from gpu_ops.video.probe import VideoFacts, probe
 from tests.broken_videos import ODD, number_of
@@ -55,6 +56,21 @@ def test_grid_frames_show_what_is_on_screen(video: MakeVideo, name: str, native:
             place = int(np.abs(np.asarray(oracle.times) - frame.time).argmin())
             assert frame.time == pytest.approx(oracle.times[place], abs=1e-3)
             assert frame.until == pytest.approx(following[place], abs=1e-3)
+
+
+@pytest.mark.parametrize(("name", "pixels"), [("plain", "nv12"), ("ten_bit_hevc", "p010le")])
+def test_pictures_as_a_gpu_gives_them_are_cut_alike(
+    video: MakeVideo, name: str, pixels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = video(name)
+    expected = list(cropped_frames(path, REGION))
+    monkeypatch.setattr(
+        crop, "decode", lambda packet: [frame.reformat(format=pixels) for frame in container.decode(packet)]
+    )
+    for frame, wanted in zip(cropped_frames(path, REGION), expected, strict=True):
+        assert np.array_equal(frame.y, wanted.y)
+        assert np.array_equal(frame.u, wanted.u)
+        assert np.array_equal(frame.v, wanted.v)
 
 
 def test_crops_have_square_pixels(video: MakeVideo) -> None:
