@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import av
@@ -29,6 +29,7 @@ from gpu_ops.contract import CropRegion
 from gpu_ops.extents.model import GPU_BATCH, PairModel
 from gpu_ops.extents.predict import ExtentPredictor
 from gpu_ops.functions import CROPPED_FRAMES_AHEAD
+from gpu_ops.stages import staged
 from gpu_ops.video.ahead import ahead
 from gpu_ops.video.crop import CroppedFrame, cropped_frames
 
@@ -65,7 +66,8 @@ def _measure(film: Path, region: CropRegion) -> None:
     for _ in cropped_frames(film, region, native=True):
         pass
     crop_s = time.monotonic() - began
-    captions = _captions(model, ahead(_cropped(film, region), CROPPED_FRAMES_AHEAD))
+    cropped = staged("decode and crop", cropped_frames(film, region, native=True))
+    captions = _captions(model, ahead(cropped, CROPPED_FRAMES_AHEAD))
     both_s = time.monotonic() - began - crop_s
     for what, seconds in (("decode and crop", crop_s), ("decode, crop and infer", both_s)):
         print(f"{what:22s}{frames / seconds:6.0f} frames a second, {limit_s / seconds:.0%} of that limit")
@@ -78,10 +80,6 @@ def _decoded_on_gpu(film: Path) -> tuple[int, float]:
     with av.open(str(film), hwaccel=HWAccel("cuda", is_hw_owned=True)) as container:
         frames = sum(1 for _ in container.decode(video=0))
     return frames, time.monotonic() - began
-
-
-def _cropped(film: Path, region: CropRegion) -> Generator[CroppedFrame]:
-    yield from cropped_frames(film, region, native=True)
 
 
 def _captions(model: PairModel, frames: Iterable[CroppedFrame]) -> int:

@@ -138,10 +138,13 @@ def _batch(rng: np.random.Generator, shard: _Shard, chosen: list[int]) -> Batch:
 
 def pair_labels(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int64]:
     """Labels (P,) of pairs of frames that show captions `a` and `b` (0: none)."""
-    either = np.where(b != 0, labels.EMPTY_VALID, labels.VALID_EMPTY)
-    both = np.where(a == b, labels.SAME, labels.DIFFERENT)
-    neither = (a == 0) & (b == 0)
-    return np.where(neither, labels.EMPTY_EMPTY, np.where((a != 0) & (b != 0), both, either)).astype(np.int64)
+    known = {
+        labels.EMPTY_EMPTY: (a == 0) & (b == 0),
+        labels.SAME: a == b,
+        labels.EMPTY_VALID: a == 0,
+        labels.VALID_EMPTY: b == 0,
+    }
+    return np.select(list(known.values()), list(known), labels.DIFFERENT).astype(np.int64)
 
 
 def _pairs(rng: np.random.Generator, scenes: int, frames: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

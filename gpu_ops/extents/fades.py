@@ -98,8 +98,8 @@ def _visible(times: NDArray[np.floating], opacities: NDArray[np.floating], decod
     gone = next((at for at in range(len(unseen)) if unseen[at : at + CERTAINLY_UNSEEN].all()), 0)
     if gone == 0 or (opacities[gone : decoded + 1] > SEEN).any():
         return None
-    for fitted in FITTED:
-        shown = slice(max(0, gone - fitted), gone + FITTED_AFTER)
+    for first in sorted({max(0, gone - fitted) for fitted in FITTED}):
+        shown = slice(first, gone + FITTED_AFTER)
         faded = _fade(times[shown], opacities[shown])
         if faded is not None:
             return faded

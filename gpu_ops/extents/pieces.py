@@ -103,8 +103,6 @@ def _believed(links: Iterable[Link], extents: Sequence[Extent]) -> dict[int, Lin
 
     def is_believed(link: Link) -> bool:
         place = bisect_left(starts, link.at)
-        if place == len(starts) or starts[place] != link.at:
-            return False
         step = extents[place - 1 if link.adds > 0 else place]
         if link.adds == 0 or (link.sure and (length(step) <= LONE_STEP or is_restless(step))):
             return True

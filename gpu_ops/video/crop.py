@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from gpu_ops.video.timeline import GRID_TOLERANCE_S
 Plane = NDArray[np.uint8]
 
 # Planar Y'CbCr whose chroma is whole or halved in each direction, of 8 to 16 bits, little endian.
-_CUTTABLE = re.compile(r"yuvj?4(20|22|40|44)p(9|10|12|14|16)?(?:le)?")
+_PLANAR = re.compile(r"yuvj?4(20|22|40|44)p(9|10|12|14|16)?(?:le)?")
 _CHROMA_SHIFTS = {"20": (1, 1), "22": (1, 0), "40": (0, 1), "44": (0, 0)}
 # What NVIDIA's decoder gives out, 4:2:0 with U and V alternating in one plane, and how many bits a sample
 # fills: those of 10 and 12 bits are shifted up to 16.
@@ -160,7 +161,7 @@ class _Cutter:
             # The picture size changed in mid-stream; the region is in fractions, so scale to the first size.
             frame = frame.reformat(width=self._coded_size[0], height=self._coded_size[1], threads=1)
         matrix, transfer, full_range = matrix_of(frame), frame.color_trc, is_full_range(frame)
-        if frame.format.name not in _INTERLEAVED and not _CUTTABLE.fullmatch(frame.format.name):
+        if _layout(frame.format.name) is None:
             frame = frame.reformat(format="yuv420p", threads=1)
             full_range = False
         parts = [self._upright_planes(frame, window, size) for window, size in self._parts]
@@ -206,20 +207,37 @@ def _coded_window(facts: VideoFacts, displayed: tuple[int, int, int, int]) -> tu
     return left, top, right, bottom
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """How pictures of a pixel format lie in memory: whether the chroma is halved `across` and `down` (1) or
+    not (0), `bits` a sample, and whether U and V alternate in one plane."""
+
+    across: int
+    down: int
+    bits: int
+    interleaved: bool
+
+
+@cache
+def _layout(pixels: str) -> _Layout | None:
+    """The layout of a pixel format, as FFmpeg names it, that can be cut as it is; None of any other."""
+    if pixels in _INTERLEAVED:
+        return _Layout(1, 1, _INTERLEAVED[pixels], interleaved=True)
+    planar = _PLANAR.fullmatch(pixels)
+    return _Layout(*_CHROMA_SHIFTS[planar[1]], int(planar[2] or 8), interleaved=False) if planar else None
+
+
 def _cut_planes(frame: VideoFrame, window: tuple[int, int, int, int]) -> tuple[Plane, Plane, Plane]:
     """The window of the frame as 8-bit 4:2:0 planes, values otherwise unchanged."""
     left, top, right, bottom = window
     half = (right - left) // 2, (bottom - top) // 2
-    bits = _INTERLEAVED.get(frame.format.name)
-    if bits is not None:
-        across, down = 1, 1
+    layout = _layout(frame.format.name)
+    assert layout is not None, frame.format.name
+    across, down, bits = layout.across, layout.down, layout.bits
+    if layout.interleaved:
         both = _samples(frame, 1, bits)
         planes = [both[:, 0::2], both[:, 1::2]]
     else:
-        matched = _CUTTABLE.fullmatch(frame.format.name)
-        assert matched, frame.format.name
-        across, down = _CHROMA_SHIFTS[matched[1]]
-        bits = int(matched[2] or 8)
         planes = [_samples(frame, number, bits) for number in (1, 2)]
     y = _to_8_bits(_samples(frame, 0, bits)[top:bottom, left:right], bits)
     chroma: list[Plane] = []
