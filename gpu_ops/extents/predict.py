@@ -7,7 +7,7 @@ embeddings are kept only for the frames lately seen.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -20,21 +20,21 @@ from gpu_ops.extents.decode import Extent, PairEvidence, best_steps, decode, ext
 from gpu_ops.extents.fades import FadedEnds, faded_ends
 from gpu_ops.extents.labels import EMPTY_EMPTY, LABELS, REVERSED, SAME
 from gpu_ops.extents.letters import LETTERS, Seen
-from gpu_ops.extents.model import Embeddings, PairModel
+from gpu_ops.extents.model import Embeddings, PairModel, Probabilities
 from gpu_ops.extents.motion import links_between, switches_within
 from gpu_ops.extents.pieces import Link, Rest, cut_at, joined
 from gpu_ops.extents.refine import Change, find_change
 from gpu_ops.extents.rows import ProbabilityRows
 from gpu_ops.extents.second_look import look_again, picture_stir
 from gpu_ops.extents.strips import model_size, normalised
+from gpu_ops.extents.thinning import encode_thinned, surely_unchanged
 from gpu_ops.extents.timing import TimedExtent, timed, with_faded_ends
 from gpu_ops.stages import stage
 
-BATCH = 16
+BATCH = 32
 WIDEST = 3  # frames apart of the widest pair looked at
-CLEAR = 0.9  # a neighbouring pair this surely unchanged holds no boundary
+CLEAR = 0.8  # a neighbouring pair this surely unchanged holds no boundary
 CLEAR_WIDE = 0.6
-SURE = 0.97  # neighbours this surely unchanged make a wider pair needless
 LOOK_EVERY = 128  # frames between second looks
 UNSETTLED = 12  # frames at the end whose decoding may still change
 AT_THE_EDGE = 2  # cells; letters that near the left or right edge may go on beyond it
@@ -186,7 +186,10 @@ class ExtentPredictor:
         if count == 0:
             return
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        encoded = self._model.encode([pending.strip for pending in taken])
+        before = self._seen[-1] if self._seen else None
+        calm = bool(surely_unchanged(self._two_apart.part()[-1:]).all())
+        thinned = encode_thinned(self._model, before, [pending.strip for pending in taken], calm)
+        encoded = thinned.embeddings
         self._seen += [
             Seen(pending.strip, pending.time, pending.lasts, embedding)
             for pending, embedding in zip(taken, encoded, strict=True)
@@ -199,7 +202,8 @@ class ExtentPredictor:
         self._lately += taken
         stack = np.stack([seen.embedding for seen in self._seen[-(count + WIDEST) :]])
         known = len(stack) - count
-        self._compare_neighbours(stack, max(0, known - 1))
+        passed_over = {known + at: answer for at, answer in thinned.passed_over.items()}
+        self._compare_neighbours(stack, max(0, known - 1), passed_over)
         for apart, rows in ((2, self._two_apart), (3, self._three_apart)):
             self._compare_apart(stack, max(0, known - apart), apart, rows)
         with stage("refine times"):
@@ -219,12 +223,26 @@ class ExtentPredictor:
                 self._stir.append(picture_stir(before, embedding, self._last_cells, cells))
             self._last_cells = cells
 
-    def _compare_neighbours(self, stack: Embeddings, first: int) -> None:
-        """Add the pairs (k, k + 1) of the newest frames `stack`, k >= first."""
-        a, b = stack[first:-1], stack[first + 1 :]
-        if len(a):
-            self._forward.append(self._model.compare(a, b))
-            self._backward.append(self._model.compare(b, a))
+    def _compare_neighbours(
+        self, stack: Embeddings, first: int, passed_over: Mapping[int, Probabilities]
+    ) -> None:
+        """Add the pairs (k, k + 1) of the newest frames `stack`, k >= first. Both pairs with a frame that was
+        passed over show what the frames around it do; what surely shows no change is not asked backwards."""
+        known = {pair: answer for at, answer in passed_over.items() for pair in (at - 1, at)}
+        asked = np.array([pair for pair in range(first, len(stack) - 1) if pair not in known], int)
+        if len(asked):
+            known.update(
+                zip(asked.tolist(), self._model.compare(stack[asked], stack[asked + 1]), strict=True)
+            )
+        if not known:
+            return
+        forward = np.stack([known[pair] for pair in range(first, len(stack) - 1)])
+        backward = forward[:, REVERSED]
+        unsure = asked[~surely_unchanged(forward[asked - first])]
+        if len(unsure):
+            backward[unsure - first] = self._model.compare(stack[unsure + 1], stack[unsure])
+        self._forward.append(forward)
+        self._backward.append(backward)
 
     def _compare_apart(self, stack: Embeddings, first: int, apart: int, rows: ProbabilityRows) -> None:
         """Add the pairs (k, k + apart), k >= first. Where all neighbours between them are surely unchanged,
@@ -236,8 +254,8 @@ class ExtentPredictor:
         near = self._evidence(oldest).near
         windows = [near[step : step + count] for step in range(apart)]
         block = np.asarray(np.mean(windows, axis=0), np.float32)
-        unsure = np.min([window[:, [SAME, EMPTY_EMPTY]].max(axis=1) for window in windows], axis=0) < SURE
-        asked = np.flatnonzero(unsure) + first
+        sure = np.all([surely_unchanged(window) for window in windows], axis=0)
+        asked = np.flatnonzero(~sure) + first
         if len(asked):
             block[asked - first] = self._model.compare(stack[asked], stack[asked + apart])
         rows.append(block)

@@ -36,6 +36,10 @@ class PlainModel(PairModel):
         self.frames_encoded = 0
         self.largest_batch = 0
 
+    @property
+    def on_gpu(self) -> bool:
+        return False
+
     def encode(self, strips: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Embeddings:
         self.frames_encoded += len(strips)
         self.largest_batch = max(self.largest_batch, len(strips))
