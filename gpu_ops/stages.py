@@ -25,7 +25,7 @@ VARIABLE = "CAPTIONACC_STAGE_TIMES"
 DECODER_THREADS = "av:"
 
 _LONGEST_NAME = 15  # the kernel keeps no more of a thread's name
-_LOOK_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.2
 _TASKS = Path("/proc/self/task")
 
 Item = TypeVar("Item")

@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.pipes.context import PipesMessageHandler  # what a reader is given is not public otherwise
 from dagster_pipes import PipesDefaultMessageWriter, PipesParams
 
-LOOK_AGAIN_S = 0.02
+LOOK_AGAIN_S = 0.1
 
 
 class WholeMessageReader(dg.PipesMessageReader):

@@ -49,7 +49,7 @@ class LineDetector:
     """Finds horizontal text. One instance per thread."""
 
     def __init__(self, threads: int = 1) -> None:
-        self._session = open_model(DETECTION, threads)
+        self._session = open_model(DETECTION, threads, keeps_memory=True)
 
     def find(self, image: Image, long_side: int = FRAME_LONG_SIDE) -> list[TextArea]:
         """Text areas of a uint8 HxWx3 BGR image, scaled so that its long side is `long_side` pixels for

@@ -16,17 +16,18 @@ DETECTION = "PP-OCRv6_det_small.onnx"
 RECOGNITION = "PP-OCRv6_rec_small.onnx"
 
 
-def open_model(name: str, threads: int) -> ort.InferenceSession:
-    """A session on the CPU with `threads` threads that sleep while idle. Raises FileNotFoundError with a
-    remedy.
+def open_model(name: str, threads: int, *, keeps_memory: bool = False) -> ort.InferenceSession:
+    """A session on the CPU with `threads` threads that sleep while idle.
+
+    One that `keeps_memory` takes a sixth less time for a whole frame, and keeps what the largest one needed.
+    Raises FileNotFoundError with a remedy.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # An arena keeps the memory of the largest frame ever seen.
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = keeps_memory
     return ort.InferenceSession(str(_folder() / name), options, providers=["CPUExecutionProvider"])
 
 
