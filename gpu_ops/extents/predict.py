@@ -1,4 +1,4 @@
-"""From a stream of cropped frames to extents: encodes each frame once, compares, decodes, refines.
+"""From a stream of cropped frames to extents: encodes each frame once if at all, compares, decodes, refines.
 
 Memory does not grow with the video but for about 100 bytes a grid frame (its probabilities): strips and
 embeddings are kept only for the frames lately seen.
@@ -61,9 +61,10 @@ class Prediction:
     """All that was found in a sequence of `frame_count` grid frames.
 
     `forward` and `backward`, float32 (frame_count - 1, 5): label probabilities of the pairs (i, i+1) and
-    (i+1, i), in the order of labels.LABELS. `label_counts` counts the forward labels. `extents` partition the
-    grid; `rests` are where those captions that come or go in motion are at rest. `cut_off_count`: captions
-    whose letters reach the left or right edge of the strip.
+    (i+1, i), in the order of labels.LABELS; where the first surely shows no change, it stands for both.
+    `label_counts` counts the forward labels. `extents` partition the grid; `rests` are where those captions
+    that come or go in motion are at rest. `cut_off_count`: captions whose letters reach the left or right edge
+    of the strip.
     """
 
     frame_count: int
