@@ -16,12 +16,12 @@ import gpu_ops.footage
 from bench.footage import Footage
 from bench.media import films, photographs, typeface
 from bench.texts import CHINESE, ENGLISH, LOGOS, ONE_CHARACTER_CHANGES, SIGNS, TICKER
-from gpu_ops.contract import CropRegion
 from gpu_ops.footage.distractors import Clock, Logo, Sign, Ticker
 from gpu_ops.footage.film import Background, Caption, Film, Style
 from gpu_ops.footage.render import render
 from gpu_ops.footage.scenery import Camera, Letterboxed
 from gpu_ops.footage.truth import read_truth
+from gpu_ops.regions import CropRegion
 
 QUICK = ("english", "chinese", "two-line", "thin-white", "fades", "one-character", "repeated")
 

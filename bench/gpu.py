@@ -25,10 +25,10 @@ from av.codec.hwaccel import HWAccel
 from bench.media import OUT, MissingMedia
 from bench.speed import long_video
 from gpu_ops import gpu
-from gpu_ops.contract import CropRegion
 from gpu_ops.extents.model import GPU_BATCH, PairModel
 from gpu_ops.extents.predict import ExtentPredictor
 from gpu_ops.functions import CROPPED_FRAMES_AHEAD
+from gpu_ops.regions import CropRegion
 from gpu_ops.stages import staged
 from gpu_ops.video.ahead import ahead
 from gpu_ops.video.crop import CroppedFrame, cropped_frames

@@ -22,8 +22,8 @@ from typing import Any
 
 import psutil
 
-from gpu_ops.contract import CropRegion
 from gpu_ops.layout.database import read_crop_region
+from gpu_ops.regions import CropRegion
 from gpu_ops.stages import VARIABLE
 
 _SAMPLING_S = 0.1

@@ -30,7 +30,7 @@ from bench.report import error_section, page
 from bench.scoring import compare
 from bench.speed import DECODER, Speed, decoding_cost, measure_speed
 from bench.tables import BASELINE, Result, accuracy_table, clip_speed_table, stage_table
-from gpu_ops.contract import CropRegion
+from gpu_ops.regions import CropRegion
 
 _REGION_HOLDS = 0.9  # of each caption's area
 

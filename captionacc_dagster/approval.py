@@ -8,8 +8,9 @@ from pathlib import Path
 from captionacc_dagster.artifacts import keys_of
 from captionacc_dagster.catalog.protocol import Catalog, Video
 from gpu_ops import database
-from gpu_ops.contract import BadRequest, CropRegion, MissingObject
+from gpu_ops.contract import BadRequest, MissingObject
 from gpu_ops.layout import database as layout_db
+from gpu_ops.regions import CropRegion
 from gpu_ops.store import ObjectStore
 
 

@@ -13,10 +13,11 @@ from captionacc_dagster.catalog.protocol import Catalog, Video
 from gpu_ops import database
 from gpu_ops.captions import database as captions_db
 from gpu_ops.captions.rows import CaptionRow, Merged, merge_extents
-from gpu_ops.contract import BadRequest, CropRegion, MissingObject, VideoKeys
+from gpu_ops.contract import BadRequest, MissingObject, VideoKeys
 from gpu_ops.extents import database as extents_db
 from gpu_ops.extents.database import StoredExtent
 from gpu_ops.layout import database as layout_db
+from gpu_ops.regions import CropRegion
 from gpu_ops.store import ObjectStore
 
 VERSION_KEY = "cropped_frames_version"

@@ -15,7 +15,8 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from gpu_ops.contract import CropRegion, InvalidId, checked_id
+from gpu_ops.contract import InvalidId, checked_id
+from gpu_ops.regions import CropRegion
 
 FORMATS = ("srt", "vtt", "json")
 

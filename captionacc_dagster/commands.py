@@ -25,9 +25,10 @@ from captionacc_dagster.ingest import Ingested, IngestError
 from captionacc_dagster.ingest import ingest as ingest_file
 from captionacc_dagster.progress import Display, choose_progress, printable
 from captionacc_dagster.settings import SettingsError, load_settings, open_store
-from gpu_ops.contract import BadRequest, ComputeError, CropRegion, InvalidId, StoreRefused
+from gpu_ops.contract import BadRequest, ComputeError, InvalidId, StoreRefused
 from gpu_ops.extents import registry
 from gpu_ops.extents.registry import UnknownModel
+from gpu_ops.regions import CropRegion
 
 OK, FAILED, BAD_INPUT, NOT_READY, STOPPED = 0, 1, 2, 3, 130
 

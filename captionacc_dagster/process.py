@@ -33,9 +33,10 @@ from captionacc_dagster.progress import ProgressListener
 from captionacc_dagster.resources import build_resources
 from captionacc_dagster.settings import Settings, open_store
 from gpu_ops.captions.subtitles import Cue, cues
-from gpu_ops.contract import ComputeError, CropRegion
+from gpu_ops.contract import ComputeError
 from gpu_ops.extents import registry
 from gpu_ops.ocr.languages import reading_warnings
+from gpu_ops.regions import CropRegion
 from gpu_ops.store import ObjectStore
 
 ASSETS_OF_STAGE = {

@@ -30,7 +30,6 @@ from gpu_ops.contract import (
     ComputeError,
     CropInferRequest,
     CropInferResult,
-    CropRegion,
     ExtractRequest,
     ExtractResult,
     MissingObject,
@@ -55,6 +54,7 @@ from gpu_ops.layout.analysis import CaptionRowModel, suggest_probe_times
 from gpu_ops.layout.extract import extract_layout
 from gpu_ops.ocr.engine import OcrEngine
 from gpu_ops.ocr.languages import check_languages, reading_warnings
+from gpu_ops.regions import CropRegion
 from gpu_ops.stages import DECODER_THREADS, stage, staged
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.ahead import ahead

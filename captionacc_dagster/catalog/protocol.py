@@ -22,7 +22,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from gpu_ops.contract import CropInferResult, CropRegion, ExtractResult
+from gpu_ops.contract import CropInferResult, ExtractResult
+from gpu_ops.regions import CropRegion
 
 
 class Stage(StrEnum):

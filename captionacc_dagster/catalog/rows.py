@@ -17,7 +17,7 @@ from captionacc_dagster.catalog.protocol import (
     VideoNotFound,
     WorkHeld,
 )
-from gpu_ops.contract import CropRegion
+from gpu_ops.regions import CropRegion
 
 VIDEO_FIELDS = tuple(field.name for field in dataclasses.fields(Video))
 VERSION_FIELDS = tuple(field.name for field in dataclasses.fields(CroppedFramesVersion))

@@ -49,7 +49,8 @@ from captionacc_dagster.catalog.sqlite_statements import (
     take_lease,
     version_under_way,
 )
-from gpu_ops.contract import GRID_HZ, CropInferResult, CropRegion, ExtractResult, VideoKeys, checked_id
+from gpu_ops.contract import GRID_HZ, CropInferResult, ExtractResult, VideoKeys, checked_id
+from gpu_ops.regions import CropRegion
 
 PAGE_ROWS = 500
 

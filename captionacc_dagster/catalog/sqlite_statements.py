@@ -19,7 +19,7 @@ from captionacc_dagster.catalog.rows import (
     to_video,
     work_held,
 )
-from gpu_ops.contract import CropRegion
+from gpu_ops.regions import CropRegion
 
 VIDEO_COLUMNS = ", ".join(f"videos.{name}" for name in VIDEO_FIELDS)
 VERSION_COLUMNS = ", ".join(VERSION_FIELDS)

@@ -33,7 +33,8 @@ from captionacc_dagster.catalog.rows import (
     to_video,
     work_held,
 )
-from gpu_ops.contract import GRID_HZ, CropInferResult, CropRegion, ExtractResult, InvalidId, checked_id
+from gpu_ops.contract import GRID_HZ, CropInferResult, ExtractResult, InvalidId, checked_id
+from gpu_ops.regions import CropRegion
 
 PAGE_ROWS = 500
 

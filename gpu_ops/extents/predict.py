@@ -63,8 +63,8 @@ class Prediction:
     `forward` and `backward`, float32 (frame_count - 1, 5): label probabilities of the pairs (i, i+1) and
     (i+1, i), in the order of labels.LABELS; where the first surely shows no change, it stands for both.
     `label_counts` counts the forward labels. `extents` partition the grid; `rests` are where those captions
-    that come or go in motion are at rest. `cut_off_count`: captions whose letters reach the left or right edge
-    of the strip.
+    that come or go in motion are at rest. `cut_off_count`: captions whose letters reach the left or right
+    edge of the strip.
     """
 
     frame_count: int

@@ -16,7 +16,6 @@ from itertools import pairwise
 from statistics import median, pstdev
 from typing import Any
 
-from gpu_ops.contract import CropRegion
 from gpu_ops.layout.boxes import Anchor, FrameBox, Label, Layout, PredictedLabel
 from gpu_ops.layout.database import BoxModel
 from gpu_ops.layout.evidence import (
@@ -39,6 +38,7 @@ from gpu_ops.layout.row import (
 )
 from gpu_ops.layout.watermarks import Watermark, watermarks, without
 from gpu_ops.ocr.engine import OcrBox
+from gpu_ops.regions import CropRegion
 
 MODEL_VERSION = "caption-row-1"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gpu_ops.contract import CropRegion
 from gpu_ops.ocr.engine import OcrBox
+from gpu_ops.regions import CropRegion
 
 Anchor = Literal["left", "center", "right"]
 Label = Literal["in", "out", "clear"]  # an annotator's: a caption, not a caption, neither (ignore it)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gpu_ops.contract import GRID_HZ, CropRegion
+from gpu_ops.contract import GRID_HZ
 from gpu_ops.layout.boxes import Anchor, FrameBox, Layout
 from gpu_ops.ocr.engine import OcrBox
+from gpu_ops.regions import CropRegion
 
 SCHEMA_VERSION = 1
 _SAME_BOX_IOU = 0.5

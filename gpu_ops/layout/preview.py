@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from gpu_ops.contract import CropRegion
 from gpu_ops.layout.analysis import CaptionRowModel, classify
 from gpu_ops.ocr.engine import Image, OcrBox
+from gpu_ops.regions import CropRegion
 
 _MOST_FRAMES = 6
 _MOST_BYTES = 80_000

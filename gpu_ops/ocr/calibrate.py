@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import ImageFont
 
 from gpu_ops.captions.read import read_captions
-from gpu_ops.contract import CropPixels, FrameRange, VideoKeys
+from gpu_ops.contract import FrameRange, VideoKeys
 from gpu_ops.extents.synthesis import sources
 from gpu_ops.extents.synthesis.backgrounds import Shot
 from gpu_ops.extents.synthesis.compression import through_codec
@@ -40,6 +40,7 @@ from gpu_ops.ocr.rapid import RapidEngine
 from gpu_ops.ocr.recognise import Reading
 from gpu_ops.ocr.spacing import gap_terms
 from gpu_ops.ocr.strips import Line
+from gpu_ops.regions import CropPixels
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.crop import CroppedFrame
 from gpu_ops.video.encode import ChunkWriter

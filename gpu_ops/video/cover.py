@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_ops.contract import CropPixels
+from gpu_ops.regions import CropPixels
 from gpu_ops.video.manifest import Rectangle
 from gpu_ops.video.probe import VideoFacts
 

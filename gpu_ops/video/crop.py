@@ -19,7 +19,8 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from gpu_ops import gpu
-from gpu_ops.contract import GRID_HZ, BadVideo, CropPixels, CropRegion, Progress, silent
+from gpu_ops.contract import GRID_HZ, BadVideo, Progress, silent
+from gpu_ops.regions import CropPixels, CropRegion
 from gpu_ops.video.colour import apply_table, chroma_table, is_full_range, luma_table, matrix_of
 from gpu_ops.video.container import decode, open_video, packets, skips_exactly
 from gpu_ops.video.probe import VideoFacts, probe

@@ -23,7 +23,8 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from gpu_ops.contract import GRID_HZ, ComputeError, CropPixels, VideoKeys
+from gpu_ops.contract import GRID_HZ, ComputeError, VideoKeys
+from gpu_ops.regions import CropPixels
 from gpu_ops.stages import stage
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.colour import to_bgr

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gpu_ops.contract import GRID_HZ, ComputeError, CropPixels
+from gpu_ops.contract import GRID_HZ, ComputeError
+from gpu_ops.regions import CropPixels
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.grid import Modulo
 

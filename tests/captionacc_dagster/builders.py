@@ -12,7 +12,8 @@ from dagster._core.remote_origin import (  # a queued run cannot be built withou
 )
 
 from captionacc_dagster.catalog.protocol import Video
-from gpu_ops.contract import CropInferResult, CropPixels, CropRegion, ExtractResult, VideoKeys
+from gpu_ops.contract import CropInferResult, ExtractResult, VideoKeys
+from gpu_ops.regions import CropPixels, CropRegion
 
 REGION = CropRegion(0.1, 0.8, 0.9, 0.95)
 AddVideo = Callable[..., Video]

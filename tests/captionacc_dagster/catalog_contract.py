@@ -26,7 +26,8 @@ from captionacc_dagster.catalog.protocol import (
     WorkHeld,
     requested_at,
 )
-from gpu_ops.contract import CropInferResult, CropPixels, CropRegion, ExtractResult, VideoKeys
+from gpu_ops.contract import CropInferResult, ExtractResult, VideoKeys
+from gpu_ops.regions import CropPixels, CropRegion
 
 TENANT = "00000000-0000-0000-0000-0000000000aa"
 OTHER_TENANT = "00000000-0000-0000-0000-0000000000bb"

@@ -16,10 +16,11 @@ from captionacc_dagster.catalog.protocol import Catalog, Stage
 from captionacc_dagster.cli import app
 from captionacc_dagster.settings import Settings
 from gpu_ops import database
-from gpu_ops.contract import CropRegion, VideoKeys
+from gpu_ops.contract import VideoKeys
 from gpu_ops.extents import registry
 from gpu_ops.layout import database as layout_db
 from gpu_ops.layout.boxes import Layout
+from gpu_ops.regions import CropRegion
 from gpu_ops.store import ObjectStore
 from tests.captionacc_dagster.builders import AddVideo
 from tests.captionacc_dagster.test_export import store_captions

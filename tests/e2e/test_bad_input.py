@@ -16,7 +16,7 @@ from captionacc_dagster.instance import open_instance
 from captionacc_dagster.process import ProcessOptions, process_videos
 from captionacc_dagster.progress import PlainProgress
 from captionacc_dagster.settings import DEFAULT_TENANT_ID, Settings
-from gpu_ops.contract import CropRegion
+from gpu_ops.regions import CropRegion
 from gpu_ops.store import ObjectStore
 from tests import broken_videos
 from tests.e2e.conftest import Captionacc

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from gpu_ops import database
-from gpu_ops.contract import ComputeError, CropInferRequest, CropRegion, VideoKeys, silent
+from gpu_ops.contract import ComputeError, CropInferRequest, VideoKeys, silent
 from gpu_ops.extents.database import read_origin
 from gpu_ops.functions import Workbench, crop_and_infer_caption_frame_extents
+from gpu_ops.regions import CropRegion
 from gpu_ops.store import ObjectStore
 from tests.e2e.films import render_film
 

@@ -12,9 +12,9 @@ import pytest
 from av.error import FFmpegError
 
 from gpu_ops import gpu
-from gpu_ops.contract import CropRegion
 from gpu_ops.extents.model import GPU_BATCH, PairModel
 from gpu_ops.extents.predict import ExtentPredictor, Prediction
+from gpu_ops.regions import CropRegion
 from gpu_ops.video.crop import CroppedFrame, cropped_frames
 from tests.e2e.films import render_film
 

@@ -12,11 +12,12 @@ from PIL import ImageDraw, ImageFont
 
 from gpu_ops.captions.read import read_captions
 from gpu_ops.captions.sheet import contact_sheet
-from gpu_ops.contract import CropPixels, FrameRange, VideoKeys
+from gpu_ops.contract import FrameRange, VideoKeys
 from gpu_ops.ocr.engine import Image, OcrBox, OcrFailed, Strip, StripText
 from gpu_ops.ocr.languages import ILLEGIBLE, reading_warnings
 from gpu_ops.ocr.rapid import RapidEngine
 from gpu_ops.ocr.strips import Line, Span, completes, read_picture
+from gpu_ops.regions import CropPixels
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.crop import CroppedFrame
 from gpu_ops.video.encode import ChunkWriter

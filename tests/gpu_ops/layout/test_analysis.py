@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gpu_ops.contract import CropRegion
 from gpu_ops.layout.analysis import (
     Analysis,
     CaptionRowModel,
@@ -18,6 +17,7 @@ from gpu_ops.layout.analysis import (
 from gpu_ops.layout.boxes import Anchor, Label
 from gpu_ops.layout.evidence import SeenFrame
 from gpu_ops.ocr.engine import OcrBox
+from gpu_ops.regions import CropRegion
 
 WORDS = [
     "the",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gpu_ops.contract import CropRegion
 from gpu_ops.layout.boxes import FrameBox, Layout
 from gpu_ops.layout.database import (
     BoxModel,
@@ -21,6 +20,7 @@ from gpu_ops.layout.database import (
     write_raw_ocr,
 )
 from gpu_ops.ocr.engine import OcrBox
+from gpu_ops.regions import CropRegion
 
 CAPTION = OcrBox("caption", 0.9, 0.25, 0.875, 0.75, 0.9375)
 LOGO = OcrBox("logo", 0.8, 0.0, 0.0, 0.125, 0.0625)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpu_ops.contract import CropPixels
+from gpu_ops.regions import CropPixels
 from gpu_ops.video.cover import covered, in_strip
 from gpu_ops.video.probe import VideoFacts
 

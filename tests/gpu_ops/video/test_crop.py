@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_ops.contract import CropRegion
+from gpu_ops.regions import CropRegion
 from gpu_ops.video import container, crop
 from gpu_ops.video.crop import crop_pixels, cropped_frames
 from gpu_ops.video.probe import VideoFacts, probe

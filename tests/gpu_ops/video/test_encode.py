@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu_ops.contract import ComputeError, CropPixels, CropRegion, MissingObject, VideoKeys
+from gpu_ops.contract import ComputeError, MissingObject, VideoKeys
+from gpu_ops.regions import CropPixels, CropRegion
 from gpu_ops.store import ObjectStore
 from gpu_ops.video.crop import CroppedFrame, crop_pixels, cropped_frames
 from gpu_ops.video.encode import ChunkWriter, read_chunk_frames

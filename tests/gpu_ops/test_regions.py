@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from gpu_ops.contract import CropPixels, CropRegion, from_json, to_json
+from gpu_ops.contract import from_json, to_json
+from gpu_ops.regions import CropPixels, CropRegion
 
 BELOW = CropRegion(0.1, 0.8, 0.9, 0.95)
 ABOVE = CropRegion(0.2, 0.05, 0.8, 0.125)
