@@ -2,7 +2,8 @@
 
 The letters of a caption's middle frames are a matched filter (Turin, 1960): what a frame holds of them,
 beside what the picture behind adds by chance, is their opacity. A ramp fitted to it says when they begin to
-be seen, to a fraction of the grid, and what merely looks like letters does not mislead it.
+be seen, to a fraction of the grid, and what merely looks like letters does not mislead it. Letters that rise
+or sink while they fade are followed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ FAR_BETTER = 0.6  # of the misfit that a cut has
 STILL_SEEN = 0.8  # of the opacity before
 CERTAIN = 1  # frame by which a cut decoded from neighbouring frames is not called in question
 SHORTEST_FADE_S, LONGEST_FADE_S = 0.12, 1.2
+SLIDES = 40  # pixels above or below their place at which letters are looked for; beside it are other words
+SLIDING = 0.3  # opacity that letters show above or below their place more than in it
 STEP_S = 0.02  # between the ramps that are tried
 
 
@@ -60,8 +63,10 @@ def faded_ends(frames: Sequence[Seen], start: int, end: int) -> FadedEnds:
         return FadedEnds()
     opacities /= usual
     middle = (start + end) // 2 - first
-    entered = _visible(-times[middle::-1], opacities[middle::-1], middle - (start - first))
-    left = _visible(times[middle:], opacities[middle:], end - first - middle)
+    back, on = slice(middle, None, -1), slice(middle, None)
+    shown = frames[first : last + 1]
+    entered = _visible(-times[back], opacities[back], shown[back], letters / usual, middle - (start - first))
+    left = _visible(times[on], opacities[on], shown[on], letters / usual, end - first - middle)
     # What is visible from some moment on, or until then, is so from or until the next frame of the video.
     late = float(np.median([frames[at].lasts for at in core])) / 2
     return FadedEnds(None if entered is None else late - entered, None if left is None else late + left)
@@ -86,28 +91,76 @@ def _opacity(letters: NDArray[np.float32], frame: Seen) -> float:
     return float(np.vdot(letters, frame.strip.astype(np.float32)))
 
 
-def _visible(times: NDArray[np.floating], opacities: NDArray[np.floating], decoded: int) -> float | None:
+def _followed(
+    letters: NDArray[np.float32], frames: Sequence[Seen], opacities: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """The opacities of letters that rise or sink as they go: in frames that do not show them in their place,
+    wherever they are above or below it, until they are nowhere."""
+    followed = opacities.copy()
+    for at, frame in enumerate(frames):
+        if opacities[at] < SEEN:
+            followed[at] = max(opacities[at], _opacity_off_place(letters, frame))
+        if followed[at] < UNSEEN:
+            break
+    return followed
+
+
+def _opacity_off_place(letters: NDArray[np.float32], frame: Seen) -> float:
+    strip = frame.strip - np.float32(frame.strip.mean())
+    rows = len(strip)
+    return max(
+        float(np.vdot(letters[max(0, -down) : rows - down], strip[max(0, down) : rows + down]))
+        for down in range(-SLIDES, SLIDES + 1)
+    )
+
+
+def _visible(
+    times: NDArray[np.floating],
+    opacities: NDArray[np.floating],
+    frames: Sequence[Seen],
+    letters: NDArray[np.float32],
+    decoded: int,
+) -> float | None:
     """The time until which letters are visible, if they fade or go at another frame than was decoded.
 
     Args:
-        times, opacities: of frames from a caption's middle outwards.
+        times, opacities, frames: from a caption's middle outwards.
+        letters: what to multiply a strip with, so that the sum is their opacity.
         decoded: number of the last frame of these that was decoded as the caption.
     """
+    followed = _followed(letters, frames, opacities)
+    if (followed - np.abs(opacities)).max() > SLIDING:
+        gone = _gone(followed, decoded)
+        faded = _faded(times, followed, gone)
+        if faded is not None:
+            return faded
+        if (followed[decoded + 1 : gone] > SEEN).any():
+            return float(times[gone - 1 : gone + 1].mean())
+    gone = _gone(opacities, decoded)
+    faded = _faded(times, opacities, gone)
+    # Where letters seem to go sooner, it may be that only what is behind them does.
+    later = opacities[decoded + 1 : gone]
+    if faded is not None or len(later) <= CERTAIN or later.min() < STILL_SEEN * opacities[decoded]:
+        return faded
+    return float(times[gone - 1 : gone + 1].mean())
+
+
+def _gone(opacities: NDArray[np.floating], decoded: int) -> int:
+    """The first of three frames without the letters; 0 if there are none, or not where they were decoded."""
     # Letters darker than what is behind them count as well as brighter ones.
     unseen = np.abs(opacities) < UNSEEN
     gone = next((at for at in range(len(unseen)) if unseen[at : at + CERTAINLY_UNSEEN].all()), 0)
-    if gone == 0 or (opacities[gone : decoded + 1] > SEEN).any():
-        return None
-    for first in sorted({max(0, gone - fitted) for fitted in FITTED}):
+    return 0 if (opacities[gone : decoded + 1] > SEEN).any() else gone
+
+
+def _faded(times: NDArray[np.floating], opacities: NDArray[np.floating], gone: int) -> float | None:
+    """When letters that are gone from frame `gone` on fall below VISIBLE; None where they do not fade."""
+    for first in sorted({max(0, gone - fitted) for fitted in FITTED}) if gone else []:
         shown = slice(first, gone + FITTED_AFTER)
         faded = _fade(times[shown], opacities[shown])
         if faded is not None:
             return faded
-    # Where letters seem to go sooner, it may be that only what is behind them does.
-    later = opacities[decoded + 1 : gone]
-    if len(later) <= CERTAIN or later.min() < STILL_SEEN * opacities[decoded]:
-        return None
-    return float(times[gone - 1 : gone + 1].mean())
+    return None
 
 
 def _fade(times: NDArray[np.floating], opacities: NDArray[np.floating]) -> float | None:

@@ -18,10 +18,19 @@ HEIGHT, WIDTH, CELL = 64, 640, 8
 LASTS = 0.04
 
 
-def written(text: str) -> NDArray[np.float32]:
-    """How much of each pixel the letters cover, 0-1."""
+def written(text: str, across: float = 0, down: float = 0) -> NDArray[np.float32]:
+    """How much of each pixel the letters cover, 0-1, so many pixels from their place."""
     picture = np.zeros((HEIGHT, WIDTH), np.uint8)
-    cv2.putText(picture, text, (60, 44), cv2.FONT_HERSHEY_SIMPLEX, 1.1, 255, 3, cv2.LINE_AA)
+    cv2.putText(
+        picture,
+        text,
+        (round(60 + across), round(44 + down)),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        1.1,
+        255,
+        3,
+        cv2.LINE_AA,
+    )
     return picture.astype(np.float32) / 255
 
 
@@ -30,16 +39,17 @@ def film(
     count: int = 40,
     text: str = "Good night, and good luck",
     brightness: Callable[[float], float] = lambda time: 90.0,
+    off: Callable[[float], tuple[float, float]] = lambda time: (0.0, 0.0),
 ) -> list[Seen]:
     """`count` grid frames of grey letters over leaves that blow about."""
     rng = np.random.default_rng(7)
     leaves = cv2.GaussianBlur(rng.normal(0, 120, (HEIGHT, WIDTH * 2)).astype(np.float32), (0, 0), 3)
-    letters = written(text)
     size = WIDTH // CELL, HEIGHT // CELL
-    cells = cv2.resize(cv2.dilate(letters, np.ones((9, 9))), size, interpolation=cv2.INTER_AREA)
     frames: list[Seen] = []
     for index in range(count):
         time = index / 10
+        letters = written(text, *off(time))
+        cells = cv2.resize(cv2.dilate(letters, np.ones((9, 9))), size, interpolation=cv2.INTER_AREA)
         behind = brightness(time) + leaves[:, index * 5 : index * 5 + WIDTH]
         alpha = letters * opacity(time)
         picture = np.clip(behind * (1 - alpha) + 200 * alpha, 0, 255).astype(np.uint8)
@@ -63,6 +73,28 @@ def test_a_fade_is_seen_from_a_tenth_of_its_opacity_on(start: float, end: float,
 
 def test_ends_that_are_cut_are_left_to_the_native_frames() -> None:
     assert faded_ends(film(lambda time: float(1 <= time < 3)), 10, 29) == FadedEnds()
+
+
+@pytest.mark.parametrize("pixels", [24, -24])
+def test_letters_that_rise_or_sink_while_they_fade_are_followed(pixels: int) -> None:
+    """What the pair model decodes begins late: at first such letters are faint, then elsewhere each time."""
+    opacity = ramp(1.02, 2.98, 0.4)
+    ends = faded_ends(film(opacity, off=lambda time: (0, pixels * (1 - opacity(time)))), 13, 26)
+    assert ends.entered == pytest.approx(1.06 + LASTS / 2, abs=0.08)
+    assert ends.left == pytest.approx(2.94 + LASTS / 2, abs=0.08)
+
+
+def test_letters_that_rise_without_fading_are_there_from_the_first_frame_that_shows_them() -> None:
+    def off(time: float) -> tuple[float, float]:
+        return 0, max(0.0, 24 * (1.3 - time) / 0.3)
+
+    ends = faded_ends(film(lambda time: float(1 <= time < 3), off=off), 13, 29)
+    assert ends == FadedEnds(pytest.approx(0.95 + LASTS / 2), None)
+
+
+def test_the_same_letters_beside_their_place_are_other_words() -> None:
+    opacity = ramp(1, 3, 0.0001)
+    assert faded_ends(film(opacity, off=lambda time: (0 if time > 1.25 else 60, 0)), 13, 29) == FadedEnds()
 
 
 def test_letters_that_outlast_what_was_decoded_are_found() -> None:
