@@ -133,8 +133,9 @@ class _Work:
                 notes = *self._two_places(video), *self._crop_warnings(video), *reading_warnings(errors)
                 done = replace(done, notes=notes)
             else:
-                done = replace(done, notes=(NO_CAPTIONS,))
                 rows = []
+            if not any(row.is_caption for row in rows):
+                done = replace(done, notes=(*done.notes, NO_CAPTIONS))
             files = write_captions(
                 rows, self.options.out or path.parent, self.options.formats, stem=path.stem, fallback=video.id
             )

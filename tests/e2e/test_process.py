@@ -97,6 +97,7 @@ def test_a_region_given_by_hand_crops_again_and_only_there(
     (video,) = catalog.videos()
     assert video.current_cropped_frames_version == 2
     assert json.loads((tmp_path / "film.json").read_text()) == []
+    assert "No captions were found. If there are some, say where with --region" in done.stdout + done.stderr
 
 
 def test_a_crop_that_failed_is_made_again_though_there_is_an_older_one(
