@@ -62,11 +62,12 @@ def faded_ends(frames: Sequence[Seen], start: int, end: int) -> FadedEnds:
     if usual < SEEN:
         return FadedEnds()
     opacities /= usual
+    letters /= np.float32(usual)
     middle = (start + end) // 2 - first
     back, on = slice(middle, None, -1), slice(middle, None)
     shown = frames[first : last + 1]
-    entered = _visible(-times[back], opacities[back], shown[back], letters / usual, middle - (start - first))
-    left = _visible(times[on], opacities[on], shown[on], letters / usual, end - first - middle)
+    entered = _visible(-times[back], opacities[back], shown[back], letters, middle - (start - first))
+    left = _visible(times[on], opacities[on], shown[on], letters, end - first - middle)
     # What is visible from some moment on, or until then, is so from or until the next frame of the video.
     late = float(np.median([frames[at].lasts for at in core])) / 2
     return FadedEnds(None if entered is None else late - entered, None if left is None else late + left)
@@ -155,7 +156,9 @@ def _gone(opacities: NDArray[np.floating], decoded: int) -> int:
 
 def _faded(times: NDArray[np.floating], opacities: NDArray[np.floating], gone: int) -> float | None:
     """When letters that are gone from frame `gone` on fall below VISIBLE; None where they do not fade."""
-    for first in sorted({max(0, gone - fitted) for fitted in FITTED}) if gone else []:
+    if gone == 0:
+        return None
+    for first in sorted({max(0, gone - fitted) for fitted in FITTED}):
         shown = slice(first, gone + FITTED_AFTER)
         faded = _fade(times[shown], opacities[shown])
         if faded is not None:

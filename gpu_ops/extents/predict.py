@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gpu_ops.extents.corrections import Correction, corrected
 from gpu_ops.extents.decode import Extent, PairEvidence, best_steps, decode, extents_of_steps, single_frame
 from gpu_ops.extents.fades import FadedEnds, faded_ends
-from gpu_ops.extents.labels import EMPTY_EMPTY, LABELS, REVERSED, SAME
+from gpu_ops.extents.labels import LABELS, REVERSED
 from gpu_ops.extents.letters import LETTERS, Seen
 from gpu_ops.extents.model import Embeddings, PairModel, Probabilities
 from gpu_ops.extents.motion import links_between, switches_within
@@ -27,7 +27,7 @@ from gpu_ops.extents.refine import Change, find_change
 from gpu_ops.extents.rows import ProbabilityRows
 from gpu_ops.extents.second_look import look_again, picture_stir
 from gpu_ops.extents.strips import model_size, normalised
-from gpu_ops.extents.thinning import encode_thinned, surely_unchanged
+from gpu_ops.extents.thinning import encode_thinned, surely_unchanged, unchanged
 from gpu_ops.extents.timing import TimedExtent, timed, with_faded_ends
 from gpu_ops.stages import stage
 
@@ -229,19 +229,18 @@ class ExtentPredictor:
     ) -> None:
         """Add the pairs (k, k + 1) of the newest frames `stack`, k >= first. Both pairs with a frame that was
         passed over show what the frames around it do; what surely shows no change is not asked backwards."""
-        known = {pair: answer for at, answer in passed_over.items() for pair in (at - 1, at)}
-        asked = np.array([pair for pair in range(first, len(stack) - 1) if pair not in known], int)
-        if len(asked):
-            known.update(
-                zip(asked.tolist(), self._model.compare(stack[asked], stack[asked + 1]), strict=True)
-            )
-        if not known:
-            return
-        forward = np.stack([known[pair] for pair in range(first, len(stack) - 1)])
+        a, b = stack[first:-1], stack[first + 1 :]
+        forward = np.zeros((len(a), len(LABELS)), np.float32)
+        asked = np.ones(len(a), bool)
+        for at, answer in passed_over.items():
+            both = slice(at - 1 - first, at + 1 - first)
+            forward[both], asked[both] = answer, False
+        if asked.any():
+            forward[asked] = self._model.compare(a[asked], b[asked])
         backward = forward[:, REVERSED]
-        unsure = asked[~surely_unchanged(forward[asked - first])]
-        if len(unsure):
-            backward[unsure - first] = self._model.compare(stack[unsure + 1], stack[unsure])
+        unsure = ~surely_unchanged(forward)
+        if unsure.any():
+            backward[unsure] = self._model.compare(b[unsure], a[unsure])
         self._forward.append(forward)
         self._backward.append(backward)
 
@@ -346,4 +345,4 @@ def _unchanged(rows: ProbabilityRows, row: int) -> float:
     """Probability that this row shows no change; 1 where there is no such row (yet)."""
     if not 0 <= row < len(rows):
         return 1.0
-    return float(rows.part(row, row + 1)[0, [SAME, EMPTY_EMPTY]].max())
+    return float(unchanged(rows.part(row, row + 1))[0])

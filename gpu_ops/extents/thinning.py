@@ -24,7 +24,7 @@ SURE = 0.9  # probability that frames show the same from which nothing more is a
 # By how much less than the frames beside it with each other a frame may correlate with either of them. Frames
 # that show the letters did so by 0.17 at most, frames in which they were gone by 0.53 at least.
 GONE = 0.3
-STROKES = 9  # pixels of a strip of half the size: what is wider is taken out
+BROADEST = 9  # pixels of a strip of half the size: what is broader than that is no stroke
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,13 @@ def encode_thinned(
 
 
 def surely_unchanged(answers: Probabilities) -> NDArray[np.bool_]:
-    """Which pairs, label probabilities (..., 5), surely show the same caption or surely none."""
-    return answers[..., [SAME, EMPTY_EMPTY]].max(axis=-1) >= SURE
+    """Which pairs, label probabilities (N, 5), surely show the same caption or surely none."""
+    return unchanged(answers) >= SURE
+
+
+def unchanged(answers: Probabilities) -> NDArray[np.float32]:
+    """Probability (N,) that a pair shows the same caption, or that it shows none, whichever is greater."""
+    return answers[:, [SAME, EMPTY_EMPTY]].max(axis=1)
 
 
 def _passed_over(
@@ -106,7 +111,7 @@ def _keeps(three: Sequence[NDArray[np.uint8]], cells: NDArray[np.floating]) -> b
 def _strokes(strip: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What is narrow in the strip (H, W), at half its size."""
     half = cv2.resize(strip, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.subtract(half, cv2.blur(half, (STROKES, STROKES)), dtype=cv2.CV_32F), np.float32)
+    return np.asarray(cv2.subtract(half, cv2.blur(half, (BROADEST, BROADEST)), dtype=cv2.CV_32F), np.float32)
 
 
 def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
