@@ -340,7 +340,7 @@ def _ocr_engine(bench: Workbench, languages: Sequence[str]) -> OcrEngine:
     from gpu_ops.ocr.rapid import RapidEngine  # noqa: PLC0415
 
     # Another thread prepares the pictures meanwhile.
-    return RapidEngine(max(1, bench.threads - 1))
+    return RapidEngine(max(1, bench.threads - 1), languages)
 
 
 def _pair_model(version: str | None) -> PairModel:

@@ -72,21 +72,22 @@ def check_languages(languages: Sequence[str], engine: OcrEngineName) -> None:
     else:
         known = ", ".join(sorted(SUPPORTED_LANGUAGES))
         refusal = f"the local OCR cannot read {{}}; it reads {known}. For other languages {USE_GOOGLE_VISION}"
-        unreadable = [tag for tag in languages if _primary(tag) not in {*SUPPORTED_LANGUAGES, "auto"}]
+        unreadable = [tag for tag in languages if primary(tag) not in {*SUPPORTED_LANGUAGES, "auto"}]
     if unreadable:
         raise BadRequest(refusal.format(", ".join(map(repr, unreadable))))
 
 
 def google_hints(languages: Sequence[str]) -> list[str]:
     """Language hints for Google Vision; none lets it find out by itself."""
-    return list(dict.fromkeys(_google_tag(tag) for tag in languages if _primary(tag) != "auto"))
+    return list(dict.fromkeys(_google_tag(tag) for tag in languages if primary(tag) != "auto"))
 
 
 def _google_tag(tag: str) -> str:
-    return _GOOGLE_TAGS.get(_primary(tag), _primary(tag))
+    return _GOOGLE_TAGS.get(primary(tag), primary(tag))
 
 
-def _primary(tag: str) -> str:
+def primary(tag: str) -> str:
+    """The language itself of a BCP 47 tag: "pt" of "pt-BR"."""
     return tag.replace("_", "-").split("-")[0].lower()
 
 

@@ -8,7 +8,6 @@ was 0.1 % for English (spaces counted) and 0.8 % for Chinese before the second l
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -19,9 +18,11 @@ import numpy as np
 from gpu_ops.ocr.confidence import exact_share
 from gpu_ops.ocr.detect import FRAME_LONG_SIDE, LineDetector, TextArea
 from gpu_ops.ocr.engine import Image, OcrBox, OcrFailed, Strip, StripText
+from gpu_ops.ocr.languages import primary
 from gpu_ops.ocr.lines import lines_of
 from gpu_ops.ocr.models import version
 from gpu_ops.ocr.recognise import LineReader, Reading
+from gpu_ops.ocr.spelling import is_spanish, spelled, with_opening_marks
 from gpu_ops.ocr.strips import MUCH_LESS_SURE, Line, Span, completes, read_caption
 
 # A frame full of text (a newspaper, a programme listing) holds no more captions than this.
@@ -30,8 +31,6 @@ _LEAST_BOX_CONFIDENCE = 0.3
 # Pieces of one row further apart than this many text heights are separate boxes of a full frame.
 _WIDEST_GAP = 1.5
 _DOUBTFUL = 0.85
-# An l that is a word, or that "m", "ll", "ve" or "d" follow, is an I (the French l' is followed by more).
-_LONE_L = re.compile(r"(?<![\w'’])l(?=\s|$|['’](?:m|ll|ve|d)\b)")
 # What is taller, as a fraction of the frame, and cannot be read is a texture.
 _TALLEST_ILLEGIBLE = 0.15
 # Log-odds of a space nearer to even than this are looked at again.
@@ -39,13 +38,15 @@ _UNSURE_SPACE = 2.0
 
 
 class RapidEngine:
-    """gpu_ops.ocr.engine.OcrEngine on `threads` CPU threads. One instance per thread."""
+    """gpu_ops.ocr.engine.OcrEngine on `threads` CPU threads, of captions in these languages (BCP 47; none or
+    "auto": any). One instance per thread."""
 
     billed_images = 0
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, languages: Sequence[str] = ()) -> None:
         self._detector = LineDetector(threads)
         self._reader = LineReader(threads)
+        self._all_spanish = {primary(tag) for tag in languages} == {"es"}
 
     @property
     def name(self) -> str:
@@ -60,12 +61,17 @@ class RapidEngine:
                 yield problem
 
     def read_strips(self, strips: Iterable[Strip]) -> Iterator[StripText | OcrFailed]:
-        """What each caption says."""
-        for strip in strips:
-            try:
-                yield self.calibrated(read_caption(strip, self))
-            except OcrFailed as problem:
-                yield problem
+        """What each caption says, once all are read: how one is spelt tells how others are."""
+        answers = [self._answer(strip) for strip in strips]
+        if self._all_spanish or is_spanish([read.text for read in answers if isinstance(read, StripText)]):
+            answers = [_with_opening_marks(read) for read in answers]
+        return iter(answers)
+
+    def _answer(self, strip: Strip) -> StripText | OcrFailed:
+        try:
+            return self.calibrated(read_caption(strip, self))
+        except OcrFailed as problem:
+            return problem
 
     def calibrated(self, read: StripText) -> StripText:
         """With the share of such readings that are exact for a confidence."""
@@ -142,6 +148,10 @@ class RapidEngine:
             raise OcrFailed(f"reading text failed: {problem}") from problem
 
 
+def _with_opening_marks(read: StripText | OcrFailed) -> StripText | OcrFailed:
+    return replace(read, text=with_opening_marks(read.text)) if isinstance(read, StripText) else read
+
+
 def _joined(line: list[TextArea]) -> list[TextArea]:
     """Neighbouring pieces of one row become one area; distant ones stay apart."""
     groups = [[line[0]]]
@@ -180,7 +190,7 @@ def _text(reading: Reading) -> str:
     text = "".join(
         letter.character + space for letter, space in zip(reading.letters, [*spaces, ""], strict=True)
     )
-    return _LONE_L.sub("I", text)
+    return spelled(text)
 
 
 def _word(reading: Reading) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gpu_ops.ocr.engine import Image
 from gpu_ops.ocr.models import RECOGNITION, open_model
 from gpu_ops.ocr.spacing import Letter, space_odds
+from gpu_ops.ocr.spelling import in_one_width
 
 HEIGHT = 48
 _NARROWEST = 320
@@ -73,6 +74,7 @@ class LineReader:
                 )
             )
             end = stop
+        letters = in_one_width(letters)
         return Reading(tuple(letters), space_odds(letters))
 
 

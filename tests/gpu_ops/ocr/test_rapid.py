@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
 from gpu_ops.contract import BadRequest
-from gpu_ops.ocr.engine import Image, OcrFailed
+from gpu_ops.ocr.engine import Image, OcrFailed, Strip, StripText
 from gpu_ops.ocr.languages import SUPPORTED_LANGUAGES, check_languages, google_hints
 from gpu_ops.ocr.rapid import RapidEngine
 from gpu_ops.ocr.recognise import LineReader, Reading
@@ -122,6 +122,29 @@ def test_words_in_condensed_letters_stay_apart(engine: RapidEngine):
         condensed = cv2.resize(usual, None, fx=share, fy=1, interpolation=cv2.INTER_AREA).astype(np.uint8)
         errors += distance(read_picture(condensed, engine).text, sentence)
     assert errors <= 0.01 * 6 * sum(map(len, sentences))
+
+
+def spanish(text: str) -> Image:
+    """A caption that an upside-down mark opens, which the font at hand has not got."""
+    black = np.zeros((130, 1200, 3), np.uint8)
+    picture = written(black, text[1:], (600, 65), 44)
+    width = ImageFont.load_default(44).getlength(text[1:])
+    mark = written(black, {"¿": "?", "¡": "!"}[text[0]], (608 + width / 2, 54), 44)
+    return np.maximum(picture, mark[::-1, ::-1])
+
+
+def test_spanish_exclamations_are_opened_where_the_film_or_the_user_says_that_it_is_spanish(
+    engine: RapidEngine,
+):
+    def read(engine: RapidEngine, pictures: Sequence[Image]) -> list[str]:
+        answers = engine.read_strips([Strip(picture, picture) for picture in pictures])
+        return [answer.text for answer in answers if isinstance(answer, StripText)]
+
+    captions = ["¡No toques eso!", "¿Por que no vienes?"]
+    pictures = [spanish(text) for text in captions]
+    assert read(engine, pictures) == captions
+    assert read(engine, pictures[:1]) != captions[:1]
+    assert read(RapidEngine(languages=("es-MX",)), pictures[:1]) == captions[:1]
 
 
 class ShortSighted(RapidEngine):
