@@ -24,6 +24,9 @@ _SMALLEST_HEIGHT = 0.012
 _LARGEST_HEIGHT = 0.2
 _TEXTS_IN_TURN = 3
 _SAME_WIDTH = 0.6  # line heights
+# A caption may count: a word and its number, in the middle of the foot, where clocks and scores do not stand.
+_COUNTED_WORD = re.compile(r"[^\W\d_]{4,}")
+_FOOT, _OFF_CENTRE = 0.6, 0.02
 _CLOCK = re.compile(r"[\s:./,\-–|]*\d[\d\s:./,\-–|]*")
 # No script is written so wide: in line heights a letter.
 _WIDEST_LETTER = 2.0
@@ -43,7 +46,9 @@ class SeenFrame:
 
 @dataclass(frozen=True)
 class Seen:
-    """A box in frame heights, with what it is worth as evidence."""
+    """A box in frame heights, with what it is worth as evidence. `number`: the digits by which it may differ
+    from other captions that count.
+    """
 
     frame: int
     time: float
@@ -55,6 +60,7 @@ class Seen:
     confidence: float
     label: Label | None = None
     weight: float = 1.0
+    number: str = ""
 
     @property
     def height(self) -> float:
@@ -92,6 +98,7 @@ def as_seen(
             box.bottom,
             box.confidence,
             labels.get((frame.index, position)) if frame.index is not None else None,
+            number=_number(box),
         )
         for number, frame in enumerate(frames)
         for position, box in enumerate(frame.boxes)
@@ -108,6 +115,12 @@ def _plain(box: OcrBox, aspect: float) -> str:
     if lengths > _WIDEST_LETTER * len(letters) and not _CLOCK.fullmatch(box.text):
         return f"?{round(10 * lengths)}"
     return letters or box.text
+
+
+def _number(box: OcrBox) -> str:
+    in_the_middle = abs(box.center_x - 0.5) < _OFF_CENTRE and box.center_y > _FOOT
+    counts = in_the_middle and _COUNTED_WORD.search(box.text)
+    return "".join(char for char in box.text if char.isdigit()) if counts else ""
 
 
 def static_boxes(seen: Sequence[Seen], times: Sequence[float], aspect: float) -> set[int]:
@@ -129,6 +142,8 @@ def static_boxes(seen: Sequence[Seen], times: Sequence[float], aspect: float) ->
         lasting_place = _lasts(there, times, longest, least=6, density=0.7) and not _in_turn(there, aspect)
         # Of illegible ones, different captions of equal width look alike.
         least, density = (6, 0.7) if box.text.startswith("?") else (3, 0.5)
+        if len({other.number for other in alike if other.number}) >= _TEXTS_IN_TURN:
+            continue
         if _lasts(alike, times, longest, least, density) or lasting_place:
             result.update(id(other) for other in there if other.label != "in")
     return result
@@ -218,7 +233,8 @@ def different_texts(boxes: Sequence[Seen]) -> list[float]:
     best: list[Seen] = []
     for box in sorted(boxes, key=lambda box: box.time):
         for number, known in enumerate(best[-4:], max(0, len(best) - 4)):
-            if same_text(known.text, box.text) and abs(known.width - box.width) < _SAME_WIDTH * box.height:
+            alike = same_text(known.text, box.text) and known.number == box.number
+            if alike and abs(known.width - box.width) < _SAME_WIDTH * box.height:
                 best[number] = max(known, box, key=lambda either: either.weight)
                 break
         else:

@@ -128,6 +128,12 @@ class Film:
             boxes.append(self.line(f"{number:02d}:{number * 7 % 60:02d}", 0.93, 0.93, 0.04))
         return self
 
+    def with_count(self, at: float, middle: float, text: str = "Repetition {} of 30") -> "Film":
+        """A line that stays but for the number in it."""
+        for number, boxes in enumerate(self.boxes.values(), 1):
+            boxes.append(self.line(text.format(number), at, middle, 0.05))
+        return self
+
     def with_ticker(self) -> "Film":
         for boxes in self.boxes.values():
             boxes.append(OcrBox(self.sentence(12, 16), 0.9, 0.0, 0.955, 1.0, 0.99))
@@ -476,3 +482,24 @@ def test_the_stored_model_labels_boxes_as_the_analysis_did():
         label, confidence = classify(model, box.box)
         assert label == box.predicted_label
         assert confidence == pytest.approx(box.predicted_confidence, abs=1e-4)
+
+
+def test_captions_that_count_are_found_at_the_foot_of_the_picture():
+    film = Film().with_count(0.5, 0.9)
+    region = film.analysed().layout.region
+    assert region is not None
+    assert region.top < 0.875
+    assert region.bottom > 0.925
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "middle"),
+    [
+        ("Arsenal 2 Chelsea 1 67:{}", 0.15, 0.07),
+        ("Arsenal 2 Chelsea 1 67:{}", 0.5, 0.07),
+        ("TC 01:02:{}", 0.5, 0.93),
+        ("Channel Seven 12:{}", 0.85, 0.93),
+    ],
+)
+def test_clocks_and_scores_are_no_captions(text: str, at: float, middle: float):
+    assert Film().with_count(at, middle, text).analysed().layout.region is None
