@@ -27,7 +27,7 @@ OcrEngineName = Literal["rapid", "google_vision"]
 
 # One number a stage, raised whenever the same inputs would give another artifact: Dagster shows what is
 # stale by it.
-CODE_VERSIONS: Mapping[str, str] = {"layout": "3", "extents": "7", "captions": "6", "training_data": "1"}
+CODE_VERSIONS: Mapping[str, str] = {"layout": "4", "extents": "8", "captions": "6", "training_data": "1"}
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

@@ -297,9 +297,8 @@ class ExtentPredictor:
         done = len(extents)
         if not settled:
             done = sum(extent.end_frame_index < self._encoded - UNSETTLED for extent in extents)
-        embeddings = [seen.embedding for seen in self._seen]
         corrections = look_again(
-            self._model, embeddings, evidence, self._stir[offset:], extents[:done], offset
+            self._model, self._seen, evidence, self._stir[offset:], extents[:done], offset
         )
         self._corrections += corrections
         if corrections:

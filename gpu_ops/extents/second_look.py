@@ -3,7 +3,7 @@
 What was taken for one caption may be more (see `runs`). A cut or a flash under a caption looks like a switch;
 frames well to both sides of it show that it is none. And where the model is in two minds about a single step,
 it matters whether the picture behind was cut there: if all but a few cells stayed as they were, it was the
-letters.
+letters. Where it doubts no more than a little, a single letter may have changed (see `one_letter`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from gpu_ops.extents.corrections import Correction
 from gpu_ops.extents.decode import Extent, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, SAME
+from gpu_ops.extents.letters import Seen
 from gpu_ops.extents.model import Embeddings, PairModel, Probabilities
+from gpu_ops.extents.one_letter import FRAMES, changed_letter
 from gpu_ops.extents.runs import cuts_within
 
 WITNESSES = 4  # pairs asked on each question
@@ -30,6 +32,7 @@ DOUBTED_GAP = 0.7  # confidence under which a short gap may be a flash
 # "same" stayed at 1.3 and more, while at switches it fell to 0.6 at least.
 DIP_DEPTH, DIP_CLEARANCE, DIP_BELOW = 1.4, 0.8, 1.0
 DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
+NOT_DOUBTED = 0.975  # probability of "same" of neighbours in which no letter changed
 SAME_ABOVE_AT_CUT = 0.3  # in place of SAME_ABOVE where the picture was cut
 # A cut stirs the picture by so many times the frames around it, and so many luma levels more.
 CUT_FACTOR, CUT_LEVELS = 2.0, 4.0
@@ -37,7 +40,7 @@ CUT_FACTOR, CUT_LEVELS = 2.0, 4.0
 
 def look_again(
     model: PairModel,
-    embeddings: Sequence[Embeddings],
+    frames: Sequence[Seen],
     evidence: PairEvidence,
     stir: Sequence[float],
     extents: Sequence[Extent],
@@ -46,17 +49,22 @@ def look_again(
     """Corrections to what was decoded.
 
     Args:
-        embeddings: of the frames from `offset` on, one (C, h, w) each.
+        frames: those from `offset` on.
         evidence: on the same frames.
         stir: how much the picture behind changes in each of their pairs (see `picture_stir`).
         extents: decoded ones, in order, all of whose frames are among these.
         offset: grid index of the first of these frames.
     """
+    embeddings = [frame.embedding for frame in frames]
     corrections: list[Correction] = []
     for extent in extents:
         if extent.state != "gap":
             start, end = extent.start_frame_index - offset, extent.end_frame_index - offset
-            cuts = cuts_within(model, embeddings, evidence, start, end) or _dips(evidence, stir, start, end)
+            cuts = (
+                cuts_within(model, embeddings, evidence, start, end)
+                or _letter_changes(frames, evidence, stir, start, end)
+                or _dips(evidence, stir, start, end)
+            )
             corrections += [cut.moved(offset) for cut in cuts]
     for place, left in enumerate(extents[:-1]):
         right = extents[place + 1]
@@ -65,8 +73,13 @@ def look_again(
         if left.state == "gap" or right.state == "gap":
             continue
         first, last = left.end_frame_index, right.start_frame_index - 1
-        needed = SAME_ABOVE_AT_CUT if _is_cut(stir, first - offset) else SAME_ABOVE
-        if _same_across(model, embeddings, offset, left, right) > needed:
+        is_cut = _is_cut(stir, first - offset)
+        needed = SAME_ABOVE_AT_CUT if is_cut else SAME_ABOVE
+        if _same_across(model, embeddings, offset, left, right) <= needed:
+            continue
+        before = frames[left.start_frame_index - offset : first + 1 - offset]
+        after = frames[last + 1 - offset : right.end_frame_index + 1 - offset]
+        if is_cut or changed_letter(before, after) is None:
             corrections.append(Correction(first, last, SAME))
     return corrections
 
@@ -89,6 +102,26 @@ def picture_stir(
 def _is_cut(stir: Sequence[float], pair: int) -> bool:
     around = [*stir[max(0, pair - 3) : pair], *stir[pair + 1 : pair + 4]]
     return stir[pair] > CUT_FACTOR * max(around, default=0.0) + CUT_LEVELS
+
+
+def _letter_changes(
+    frames: Sequence[Seen], evidence: PairEvidence, stir: Sequence[float], start: int, end: int
+) -> list[Correction]:
+    """Switches inside the run of frames `start` to `end` between captions that differ in a letter."""
+    same = np.asarray(evidence.near)[:, SAME]
+    alike: dict[int, float] = {}
+    for pair in range(start + 1, end - 1):
+        if same[pair] < NOT_DOUBTED and not _is_cut(stir, pair):
+            likeness = changed_letter(frames[start : pair + 1], frames[pair + 1 : end + 1])
+            if likeness is not None:
+                alike[pair] = likeness
+    # Of pairs in a row the one with the switch is least alike.
+    switches = [
+        pair
+        for pair, likeness in alike.items()
+        if likeness == min(alike.get(near, 1.0) for near in range(pair - FRAMES, pair + FRAMES + 1))
+    ]
+    return [Correction(pair, pair, DIFFERENT) for pair in switches]
 
 
 def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -> list[Correction]:

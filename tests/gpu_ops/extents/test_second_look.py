@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from gpu_ops.extents.corrections import Correction
 from gpu_ops.extents.decode import Extent, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
+from gpu_ops.extents.letters import Seen
 from gpu_ops.extents.model import Embeddings, Probabilities
 from gpu_ops.extents.predict import ExtentPredictor
 from gpu_ops.extents.second_look import look_again
@@ -91,11 +92,12 @@ def dipping_evidence(frames: int, pair: int, same: float) -> PairEvidence:
 
 
 def corrections_for(stir_at_pair: float, same: float = 0.6) -> list[Correction]:
-    embeddings = list(PlainModel().encode([strip(1)] * 30))
+    (embedding,) = PlainModel().encode([strip(1)])
+    frames = [Seen(strip(1), n / 10, 0.1, embedding) for n in range(30)]
     stir = [1.0] * 29
     stir[14] = stir_at_pair
     run = [Extent(0, 29, "predicted", 0.9)]
-    return look_again(PlainModel(), embeddings, dipping_evidence(30, 14, same), stir, run, 0)
+    return look_again(PlainModel(), frames, dipping_evidence(30, 14, same), stir, run, 0)
 
 
 def test_a_doubtful_step_over_a_quiet_picture_is_a_switch() -> None:
