@@ -3,7 +3,7 @@
 What was taken for one caption may be more (see `runs`). A cut or a flash under a caption looks like a switch;
 frames well to both sides of it show that it is none. And where the model is in two minds about a single step,
 it matters whether the picture behind was cut there: if all but a few cells stayed as they were, it was the
-letters. Where it doubts no more than a little, a single letter may have changed (see `one_letter`).
+letters. The letters' strokes tell, too (see `stroke_changes`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gpu_ops.extents.decode import Extent, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, SAME
 from gpu_ops.extents.letters import Seen
 from gpu_ops.extents.model import Embeddings, PairModel, Probabilities
-from gpu_ops.extents.one_letter import FRAMES, changed_letter
 from gpu_ops.extents.runs import cuts_within
+from gpu_ops.extents.stroke_changes import FRAMES, changed_letter, letters_stay
 
 WITNESSES = 4  # pairs asked on each question
 SAME_ABOVE = 0.75  # mean probability of "same" across a switch that shows it is false
@@ -32,7 +32,9 @@ DOUBTED_GAP = 0.7  # confidence under which a short gap may be a flash
 # "same" stayed at 1.3 and more, while at switches it fell to 0.6 at least.
 DIP_DEPTH, DIP_CLEARANCE, DIP_BELOW = 1.4, 0.8, 1.0
 DIP_MARGIN = 3  # frames at a run's ends, where fades dip too
-NOT_DOUBTED = 0.975  # probability of "same" of neighbours in which no letter changed
+# Probability of "same" of neighbours between which letters may change, and of those where letters that stay
+# count for more.
+NOT_DOUBTED, DOUBTED = 0.975, 0.3
 SAME_ABOVE_AT_CUT = 0.3  # in place of SAME_ABOVE where the picture was cut
 # A cut stirs the picture by so many times the frames around it, and so many luma levels more.
 CUT_FACTOR, CUT_LEVELS = 2.0, 4.0
@@ -60,11 +62,9 @@ def look_again(
     for extent in extents:
         if extent.state != "gap":
             start, end = extent.start_frame_index - offset, extent.end_frame_index - offset
-            cuts = (
-                cuts_within(model, embeddings, evidence, start, end)
-                or _letter_changes(frames, evidence, stir, start, end)
-                or _dips(evidence, stir, start, end)
-            )
+            cuts = cuts_within(model, embeddings, evidence, start, end) or _dips(evidence, stir, start, end)
+            cuts = [cut for cut in cuts if not _letters_stay(frames, cut, start, end)]
+            cuts = cuts or _letter_changes(frames, evidence, stir, start, end)
             corrections += [cut.moved(offset) for cut in cuts]
     for place, left in enumerate(extents[:-1]):
         right = extents[place + 1]
@@ -73,13 +73,16 @@ def look_again(
         if left.state == "gap" or right.state == "gap":
             continue
         first, last = left.end_frame_index, right.start_frame_index - 1
-        is_cut = _is_cut(stir, first - offset)
-        needed = SAME_ABOVE_AT_CUT if is_cut else SAME_ABOVE
-        if _same_across(model, embeddings, offset, left, right) <= needed:
-            continue
         before = frames[left.start_frame_index - offset : first + 1 - offset]
         after = frames[last + 1 - offset : right.end_frame_index + 1 - offset]
-        if is_cut or changed_letter(before, after) is None:
+        is_cut = _is_cut(stir, first - offset)
+        needed = SAME_ABOVE_AT_CUT if is_cut else SAME_ABOVE
+        if _same_across(model, embeddings, offset, left, right) > needed:
+            is_none = is_cut or changed_letter(before, after) is None
+        else:
+            doubted = first == last and evidence.near[first - offset, SAME] > DOUBTED
+            is_none = doubted and letters_stay(before, after)
+        if is_none:
             corrections.append(Correction(first, last, SAME))
     return corrections
 
@@ -122,6 +125,12 @@ def _letter_changes(
         if likeness == min(alike.get(near, 1.0) for near in range(pair - FRAMES, pair + FRAMES + 1))
     ]
     return [Correction(pair, pair, DIFFERENT) for pair in switches]
+
+
+def _letters_stay(frames: Sequence[Seen], cut: Correction, start: int, end: int) -> bool:
+    """Whether a supposed switch inside the run of frames `start` to `end` is none."""
+    after = cut.first_pair + 1
+    return cut.label == DIFFERENT and letters_stay(frames[start:after], frames[after : end + 1])
 
 
 def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -> list[Correction]:

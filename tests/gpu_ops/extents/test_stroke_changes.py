@@ -14,8 +14,8 @@ from gpu_ops.extents.decode import Extent, PairEvidence
 from gpu_ops.extents.labels import DIFFERENT, SAME
 from gpu_ops.extents.letters import Seen
 from gpu_ops.extents.model import Embeddings, Probabilities
-from gpu_ops.extents.one_letter import changed_letter
 from gpu_ops.extents.second_look import look_again
+from gpu_ops.extents.stroke_changes import changed_letter, letters_stay
 from tests.gpu_ops.extents.plain_model import PlainModel
 
 HEIGHT, WIDTH, CELL = 64, 640, 8
@@ -78,6 +78,27 @@ def test_frames_without_letters_have_none_that_changes() -> None:
     assert changed("", "") is None
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_letters_stay_where_the_text_is_the_same(cut: bool) -> None:
+    frames = film(["Day 17 of 30"] * 10, cut_at=5 if cut else None)
+    assert letters_stay(frames[:5], frames[5:])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Day 17 of 30", "Day 18 of 30"),
+        ("Day 17", "Day 17 of 30"),
+        ("Day 17 of 30", "Rest and drink"),
+        ("Day 17 of 30", ""),
+        ("", ""),
+    ],
+)
+def test_letters_do_not_stay_where_any_goes_or_comes(before: str, after: str) -> None:
+    frames = film([before] * 5 + [after] * 5)
+    assert not letters_stay(frames[:5], frames[5:])
+
+
 class Agreeable(PlainModel):
     """Takes all captions for the same."""
 
@@ -95,6 +116,7 @@ def evidence(pairs: int, doubted: dict[int, float]) -> NDArray[np.float32]:
 
 COUNTED = ["Day 17 of 30"] * 12 + ["Day 18 of 30"] * 10
 RUN = [Extent(0, 21, "predicted", 0.9)]
+SWITCHED = [Extent(0, 11, "predicted", 0.6), Extent(12, 21, "predicted", 0.6)]
 
 
 def corrections(frames: Sequence[Seen], extents: Sequence[Extent], stir_at_switch: float) -> list[Correction]:
@@ -115,7 +137,23 @@ def test_a_run_is_not_cut_where_the_picture_behind_was() -> None:
 
 
 def test_a_switch_at_which_a_letter_changed_is_not_taken_back() -> None:
-    switched = [Extent(0, 11, "predicted", 0.6), Extent(12, 21, "predicted", 0.6)]
-    assert corrections(film(COUNTED), switched, stir_at_switch=1.0) == []
+    assert corrections(film(COUNTED), SWITCHED, stir_at_switch=1.0) == []
     same = film([COUNTED[0]] * 22)
-    assert corrections(same, switched, stir_at_switch=1.0) == [Correction(11, 11, SAME)]
+    assert corrections(same, SWITCHED, stir_at_switch=1.0) == [Correction(11, 11, SAME)]
+
+
+class Undecided(PlainModel):
+    """Takes captions for the same as soon as not."""
+
+    def compare(self, a: Embeddings, b: Embeddings) -> Probabilities:
+        return evidence(len(a), dict.fromkeys(range(len(a)), 0.5))
+
+
+def test_a_doubted_switch_is_none_where_all_letters_stay() -> None:
+    def corrected(texts: Sequence[str], same: float) -> list[Correction]:
+        rows = [evidence(21, {11: same}), evidence(20, {10: same, 11: same}), evidence(19, {})]
+        return look_again(Undecided(), film(texts), PairEvidence(*rows), [1.0] * 21, SWITCHED, 0)
+
+    assert corrected([COUNTED[0]] * 22, same=0.45) == [Correction(11, 11, SAME)]
+    assert corrected([COUNTED[0]] * 22, same=0.1) == []
+    assert corrected(COUNTED, same=0.45) == []
