@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -287,26 +287,17 @@ class ExtentPredictor:
         """
         offset = self._encoded - len(self._seen)
         evidence = self._evidence(offset)
-        decoded = decode(evidence)
-        extents = [
-            replace(
-                e, start_frame_index=e.start_frame_index + offset, end_frame_index=e.end_frame_index + offset
-            )
-            for e in decoded
-        ]
+        extents = decode(evidence)
         done = len(extents)
         if not settled:
-            done = sum(extent.end_frame_index < self._encoded - UNSETTLED for extent in extents)
-        corrections = look_again(
-            self._model, self._seen, evidence, self._stir[offset:], extents[:done], offset
-        )
-        self._corrections += corrections
-        if corrections:
-            decoded = decode(corrected(evidence, [correction.moved(-offset) for correction in corrections]))
+            done = sum(e.end_frame_index + offset < self._encoded - UNSETTLED for e in extents)
+        corrections = look_again(self._model, self._seen, evidence, self._stir[offset:], extents[:done])
+        self._corrections += [correction.moved(offset) for correction in corrections]
         if done:
-            self._look_at_ends(decoded, offset, extents[done - 1].end_frame_index)
+            mended = decode(corrected(evidence, corrections)) if corrections else extents
+            self._look_at_ends(mended, offset, extents[done - 1].end_frame_index + offset)
         # The last checked extent stays, for its end has not been checked; one longer than memory is cut.
-        keep_from = extents[max(0, done - 1)].start_frame_index
+        keep_from = extents[max(0, done - 1)].start_frame_index + offset
         keep_from = max(keep_from, self._encoded - KEPT)
         self._seen = self._seen[keep_from - offset :]
         self._looked_at = len(self._seen)

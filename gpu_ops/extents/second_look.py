@@ -8,7 +8,7 @@ letters. The letters' strokes tell, too (see `stroke_changes`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,44 +46,25 @@ def look_again(
     evidence: PairEvidence,
     stir: Sequence[float],
     extents: Sequence[Extent],
-    offset: int,
 ) -> list[Correction]:
-    """Corrections to what was decoded.
+    """Corrections to what was decoded of these frames, which are numbered from 0.
 
     Args:
-        frames: those from `offset` on.
-        evidence: on the same frames.
+        frames, evidence: what was decoded.
         stir: how much the picture behind changes in each of their pairs (see `picture_stir`).
-        extents: decoded ones, in order, all of whose frames are among these.
-        offset: grid index of the first of these frames.
+        extents: decoded ones, in order.
     """
     embeddings = [frame.embedding for frame in frames]
     corrections: list[Correction] = []
     for extent in extents:
         if extent.state != "gap":
-            start, end = extent.start_frame_index - offset, extent.end_frame_index - offset
+            start, end = extent.start_frame_index, extent.end_frame_index
             cuts = cuts_within(model, embeddings, evidence, start, end) or _dips(evidence, stir, start, end)
             cuts = [cut for cut in cuts if not _letters_stay(frames, cut, start, end)]
-            cuts = cuts or _letter_changes(frames, evidence, stir, start, end)
-            corrections += [cut.moved(offset) for cut in cuts]
-    for place, left in enumerate(extents[:-1]):
-        right = extents[place + 1]
-        if right.state == "gap" and place + 2 < len(extents) and _doubtful_gap(right):
-            right = extents[place + 2]
-        if left.state == "gap" or right.state == "gap":
-            continue
-        first, last = left.end_frame_index, right.start_frame_index - 1
-        before = frames[left.start_frame_index - offset : first + 1 - offset]
-        after = frames[last + 1 - offset : right.end_frame_index + 1 - offset]
-        is_cut = _is_cut(stir, first - offset)
-        needed = SAME_ABOVE_AT_CUT if is_cut else SAME_ABOVE
-        if _same_across(model, embeddings, offset, left, right) > needed:
-            is_none = is_cut or changed_letter(before, after) is None
-        else:
-            doubted = first == last and evidence.near[first - offset, SAME] > DOUBTED
-            is_none = doubted and letters_stay(before, after)
-        if is_none:
-            corrections.append(Correction(first, last, SAME))
+            corrections += cuts or _letter_changes(frames, evidence, stir, start, end)
+    for left, right in _adjoining(extents):
+        if _are_same(model, frames, evidence, stir, left, right):
+            corrections.append(Correction(left.end_frame_index, right.start_frame_index - 1, SAME))
     return corrections
 
 
@@ -150,9 +131,38 @@ def _dips(evidence: PairEvidence, stir: Sequence[float], start: int, end: int) -
     return dips
 
 
+def _adjoining(extents: Sequence[Extent]) -> Iterator[tuple[Extent, Extent]]:
+    """Captions that follow each other, at once or after a gap that may be a flash."""
+    for place, left in enumerate(extents[:-1]):
+        right = extents[place + 1]
+        if right.state == "gap" and place + 2 < len(extents) and _doubtful_gap(right):
+            right = extents[place + 2]
+        if left.state != "gap" and right.state != "gap":
+            yield left, right
+
+
 def _doubtful_gap(gap: Extent) -> bool:
     length = gap.end_frame_index - gap.start_frame_index + 1
     return length <= LONGEST_FALSE_GAP and gap.confidence < DOUBTED_GAP
+
+
+def _are_same(
+    model: PairModel,
+    frames: Sequence[Seen],
+    evidence: PairEvidence,
+    stir: Sequence[float],
+    left: Extent,
+    right: Extent,
+) -> bool:
+    """Whether two extents that adjoin are one caption."""
+    last, first = left.end_frame_index, right.start_frame_index
+    before = frames[left.start_frame_index : last + 1]
+    after = frames[first : right.end_frame_index + 1]
+    is_cut = _is_cut(stir, last)
+    if _same_across(model, before, after) > (SAME_ABOVE_AT_CUT if is_cut else SAME_ABOVE):
+        return is_cut or changed_letter(before, after) is None
+    doubted = first == last + 1 and evidence.near[last, SAME] > DOUBTED
+    return bool(doubted) and letters_stay(before, after)
 
 
 def _compared(model: PairModel, a: Sequence[Embeddings], b: Sequence[Embeddings]) -> Probabilities:
@@ -164,16 +174,12 @@ def _log_odds(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.log(clipped / (1 - clipped))
 
 
-def _same_across(
-    model: PairModel, embeddings: Sequence[Embeddings], offset: int, left: Extent, right: Extent
-) -> float:
-    """Mean probability of "same" between frames of the two extents."""
-    left_length = left.end_frame_index - left.start_frame_index + 1
-    right_length = right.end_frame_index - right.start_frame_index + 1
+def _same_across(model: PairModel, before: Sequence[Seen], after: Sequence[Seen]) -> float:
+    """Mean probability of "same" between frames before a switch and frames after it."""
     # The frames at the switch itself are what misled.
-    skipped = min(2, (min(left_length, right_length) - 1) // 2)
-    reach = min(WITNESSES, left_length - skipped, right_length - skipped)
-    before = [embeddings[left.end_frame_index - offset - skipped - step] for step in range(reach)]
-    after = [embeddings[right.start_frame_index - offset + skipped + step] for step in range(reach)]
-    both = _compared(model, before + after, after + before)
+    skipped = min(2, (min(len(before), len(after)) - 1) // 2)
+    reach = min(WITNESSES, len(before) - skipped, len(after) - skipped)
+    earlier = [before[-1 - skipped - step].embedding for step in range(reach)]
+    later = [after[skipped + step].embedding for step in range(reach)]
+    both = _compared(model, earlier + later, later + earlier)
     return float(both[:, SAME].mean())

@@ -97,7 +97,7 @@ def corrections_for(stir_at_pair: float, same: float = 0.6) -> list[Correction]:
     stir = [1.0] * 29
     stir[14] = stir_at_pair
     run = [Extent(0, 29, "predicted", 0.9)]
-    return look_again(PlainModel(), frames, dipping_evidence(30, 14, same), stir, run, 0)
+    return look_again(PlainModel(), frames, dipping_evidence(30, 14, same), stir, run)
 
 
 def test_a_doubtful_step_over_a_quiet_picture_is_a_switch() -> None:

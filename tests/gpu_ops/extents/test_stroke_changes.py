@@ -124,7 +124,7 @@ def corrections(frames: Sequence[Seen], extents: Sequence[Extent], stir_at_switc
     stir = [1.0] * 21
     stir[11] = stir_at_switch
     both = PairEvidence(near, evidence(20, {}), evidence(19, {}))
-    return look_again(Agreeable(), frames, both, stir, extents, 0)
+    return look_again(Agreeable(), frames, both, stir, extents)
 
 
 def test_a_run_is_cut_where_the_model_doubts_a_little_and_a_letter_changed() -> None:
@@ -152,7 +152,7 @@ class Undecided(PlainModel):
 def test_a_doubted_switch_is_none_where_all_letters_stay() -> None:
     def corrected(texts: Sequence[str], same: float) -> list[Correction]:
         rows = [evidence(21, {11: same}), evidence(20, {10: same, 11: same}), evidence(19, {})]
-        return look_again(Undecided(), film(texts), PairEvidence(*rows), [1.0] * 21, SWITCHED, 0)
+        return look_again(Undecided(), film(texts), PairEvidence(*rows), [1.0] * 21, SWITCHED)
 
     assert corrected([COUNTED[0]] * 22, same=0.45) == [Correction(11, 11, SAME)]
     assert corrected([COUNTED[0]] * 22, same=0.1) == []
