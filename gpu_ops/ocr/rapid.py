@@ -22,7 +22,7 @@ from gpu_ops.ocr.languages import primary
 from gpu_ops.ocr.lines import lines_of
 from gpu_ops.ocr.models import version
 from gpu_ops.ocr.recognise import LineReader, Reading
-from gpu_ops.ocr.spelling import is_spanish, spelled, with_opening_marks
+from gpu_ops.ocr.spelling import spelled, spelled_as
 from gpu_ops.ocr.strips import MUCH_LESS_SURE, Line, Span, completes, read_caption
 
 # A frame full of text (a newspaper, a programme listing) holds no more captions than this.
@@ -46,7 +46,7 @@ class RapidEngine:
     def __init__(self, threads: int = 1, languages: Sequence[str] = ()) -> None:
         self._detector = LineDetector(threads)
         self._reader = LineReader(threads)
-        self._all_spanish = {primary(tag) for tag in languages} == {"es"}
+        self._languages = {primary(tag) for tag in languages}
 
     @property
     def name(self) -> str:
@@ -63,9 +63,12 @@ class RapidEngine:
     def read_strips(self, strips: Iterable[Strip]) -> Iterator[StripText | OcrFailed]:
         """What each caption says, once all are read: how one is spelt tells how others are."""
         answers = [self._answer(strip) for strip in strips]
-        if self._all_spanish or is_spanish([read.text for read in answers if isinstance(read, StripText)]):
-            answers = [_with_opening_marks(read) for read in answers]
-        return iter(answers)
+        texts = [answer.text for answer in answers if isinstance(answer, StripText)]
+        spelt = iter(spelled_as(texts, self._languages))
+        return (
+            replace(answer, text=next(spelt)) if isinstance(answer, StripText) else answer
+            for answer in answers
+        )
 
     def _answer(self, strip: Strip) -> StripText | OcrFailed:
         try:
@@ -146,10 +149,6 @@ class RapidEngine:
             return self._reader.read(lines)
         except Exception as problem:
             raise OcrFailed(f"reading text failed: {problem}") from problem
-
-
-def _with_opening_marks(read: StripText | OcrFailed) -> StripText | OcrFailed:
-    return replace(read, text=with_opening_marks(read.text)) if isinstance(read, StripText) else read
 
 
 def _joined(line: list[TextArea]) -> list[TextArea]:

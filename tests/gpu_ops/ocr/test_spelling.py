@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gpu_ops.ocr.spacing import Letter
-from gpu_ops.ocr.spelling import in_one_width, is_spanish, spelled, with_opening_marks
+from gpu_ops.ocr.spelling import in_one_width, spelled, spelled_as
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,7 @@ from gpu_ops.ocr.spelling import in_one_width, is_spanish, spelled, with_opening
     ],
 )
 def test_a_spanish_exclamation_gets_the_mark_that_opens_it(text: str, opened: str):
-    assert with_opening_marks(text) == opened
-    assert with_opening_marks(opened) == opened
+    assert spelled_as([text, opened], {"es"}) == [opened, opened]
 
 
 @pytest.mark.parametrize(
@@ -42,16 +41,39 @@ def test_a_spanish_exclamation_gets_the_mark_that_opens_it(text: str, opened: st
     ],
 )
 def test_what_is_no_exclamation_from_its_beginning_stays_as_it_is(text: str):
-    assert with_opening_marks(text) == text
+    assert spelled_as([text], {"es"}) == [text]
 
 
 def test_a_film_is_spanish_where_nearly_all_its_questions_are_opened():
-    spanish = ["¿Dónde estás?", "Aquí.", "¿Y tú?\n¿Vienes?"]
-    assert is_spanish(spanish)
-    assert not is_spanish([])
-    assert not is_spanish(["Where are you?", "Here!"])
+    spanish = ["¿Dónde estás?", "Aquí!", "¿Y tú?\n¿Vienes?"]
+    assert spelled_as(spanish, {"auto"}) == ["¿Dónde estás?", "¡Aquí!", "¿Y tú?\n¿Vienes?"]
+    assert spelled_as([], set()) == []
+    english = ["Where are you?", "Here!"]
+    assert spelled_as(english, set()) == english
     # Two languages, one above the other.
-    assert not is_spanish([f"{line}\nWhere are you?" for line in spanish])
+    both = ["¿Dónde estás?\nWhere are you?", "Here!", "¿Vienes?\nAre you coming?"]
+    assert spelled_as(both, {"es", "en"}) == both
+
+
+@pytest.mark.parametrize(
+    ("read", "spelt"),
+    [
+        ("I I y a quelqu'un ?", "Il y a quelqu'un ?"),
+        ("I l est là.", "Il est là."),
+        ("II faut partir.", "Il faut partir."),
+        ("- II dort.\n- II ronfle.", "- Il dort.\n- Il ronfle."),
+        ("I I I'a dit, I'homme.", "Il l'a dit, l'homme."),
+        ("Henri II, roi de France", "Henri II, roi de France"),
+        ("I'm sorry, I'll go.", "I'm sorry, I'll go."),
+        ("Ils sont là.", "Ils sont là."),
+    ],
+)
+def test_il_is_one_word_in_french_and_italian(read: str, spelt: str):
+    assert spelled_as([read], {"fr"}) == [spelt]
+    accented = ["Ça va.", "Écoute-moi.", "Qui ?"]
+    assert spelled_as([read, *accented], {"auto"}) == [spelt, *accented]
+    english = ["Who is it?", "In the café."] * 2 + ["Go."] * 12
+    assert spelled_as(["I I don't know", *english], set())[0] == "I I don't know"
 
 
 @pytest.mark.parametrize(
@@ -63,9 +85,11 @@ def test_a_film_is_spanish_where_nearly_all_its_questions_are_opened():
         ("Well, well..", "Well, well..."),
         ("Wait.. what?", "Wait... what?"),
         ("So... and then....", "So... and then...."),
+        ("I'l I stay, you'l see", "I'll stay, you'll see"),
+        ("He’l l go. We'll stay.", "He’ll go. We'll stay."),
     ],
 )
-def test_a_lone_i_and_an_ellipsis_are_spelt_out(read: str, spelt: str):
+def test_a_lone_i_a_short_will_and_an_ellipsis_are_spelt_out(read: str, spelt: str):
     assert spelled(read) == spelt
 
 
