@@ -23,7 +23,7 @@ _TWO_DOTS = re.compile(r"(?<![.\s])\.\.(?!\.)")
 _SENTENCE_END = re.compile(r"(?<!\bSr)(?<!\bSra)(?<!\bSrta)(?<!\bDr)(?<!\bDra)(?<!\bUd)[.?!…]+[\"”»)\]]*\s+")
 _EXCLAMATION = re.compile(r"([-–—♪♫\"“«(\[\s]*)(?:i\s?)?((?=[^\W\d_])[^¡¿]*?(!+)[\"”»)\]♪♫\s]*)", re.DOTALL)
 # French and Italian: "Il" as two words, or as a number where a sentence begins, and "l'" before a word.
-_IL = re.compile(r"(?<![\w'’])I [lI](?=\s)|(?:(?<=^)|(?<=[.?!…\-–—] )|(?<=\n))II(?= [a-zà-ÿ])")
+_IL = re.compile(r"(?<![\w'’])I [lI](?=\s)|(?:^|(?<=[.?!…\-–—] ))II(?= [a-zà-ÿ])", re.MULTILINE)
 _ELISION = re.compile(r"(?<![\w'’])I(?=['’](?!m\b|ll\b|ve\b|d\b)[a-zà-ÿ])")
 _ACCENTS = re.compile("[àâçèéêëîïôùûœìò]", re.IGNORECASE)
 # The share of a film's questions that an upside-down mark opens where all its captions are Spanish, and of
