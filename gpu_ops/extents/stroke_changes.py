@@ -75,20 +75,15 @@ class _Comparison:
             return None
         sides = [np.stack([frame.cells for frame in side]).mean(axis=0) for side in (before, after)]
         cells = np.maximum(*sides).astype(np.float32)
-        one, other = _strokes(before, cells), _strokes(after, cells)
-        both, first, second = (_in_windows(each) for each in (one * other, one * one, other * other))
+        both, first, second = _products(_strokes(before, cells), _strokes(after, cells))
         in_both, in_either = (_much(each) for each in (np.minimum(first, second), np.maximum(first, second)))
         return cls(before, after, cells, _similarity(both, first, second), in_both, in_either)
 
     def within(self) -> list[NDArray[np.float32]]:
         """How alike each group's frames are among themselves, in the same windows."""
-        halves = [
-            (_strokes(side[::2], self.cells), _strokes(side[1::2], self.cells))
-            for side in (self.before, self.after)
-        ]
         return [
-            _similarity(_in_windows(one * other), _in_windows(one * one), _in_windows(other * other))
-            for one, other in halves
+            _similarity(*_products(_strokes(side[::2], self.cells), _strokes(side[1::2], self.cells)))
+            for side in (self.before, self.after)
         ]
 
 
@@ -97,8 +92,11 @@ def _strokes(frames: Sequence[Seen], cells: NDArray[np.float32]) -> NDArray[np.f
     return strokes_of(np.stack([frame.strip for frame in frames]).mean(axis=0, dtype=np.float32), cells)
 
 
-def _in_windows(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.boxFilter(picture, -1, WINDOW, borderType=cv2.BORDER_CONSTANT), np.float32)
+def _products(one: NDArray[np.float32], other: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Means in the window around each pixel: of both pictures' product, and of each one's square."""
+    products = one * other, one * one, other * other
+    means = [cv2.boxFilter(each, -1, WINDOW, borderType=cv2.BORDER_CONSTANT) for each in products]
+    return [np.asarray(mean, np.float32) for mean in means]
 
 
 def _similarity(
